@@ -1,0 +1,228 @@
+"""The composition root: settings → database → providers → routes → jobs."""
+
+import asyncio
+import base64
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import URL
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.routing import AnyMatches, Rule, RuleRouter
+from tornado.web import Application
+
+from payplat.catalogue import Catalogue, read_catalogue
+from payplat.database import Database, database_url, ping
+from payplat.decisions import Terms
+from payplat.deliveries import Endpoint, Relay
+from payplat.duties import Duties
+from payplat.errors import ConfigurationError
+from payplat.handlers.base import NotFoundHandler
+from payplat.handlers.create_order import CreateOrder
+from payplat.handlers.factory import Channel, ChannelFactory
+from payplat.handlers.health import HealthHandler, ReadyHandler
+from payplat.handlers.orders import OrderHandler
+from payplat.lanes import Lane, Worker
+from payplat.orders import Orders
+from payplat.provider import Provider
+from payplat.reconcile import Reconciler
+from payplat.registry import Doors, open_channels
+from payplat.schema import require_newest
+from payplat.settings import Settings
+from payplat.sweeps import Sweep, Sweeps, UntoldOrders
+from payplat.timeline import Timeline
+
+log = structlog.get_logger("payplat")
+MAX_HEADER = 16 * 1024
+# The handlers refuse bodies over 64 KiB themselves, with an answer; this is where the connection is cut.
+HARD_BODY_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Everything one process has opened."""
+
+    settings: Settings
+    catalogue: Catalogue
+    database: Database
+    channels: Mapping[str, Channel]
+    orders: Orders
+    relay: Relay
+    relay_lanes: list[Lane]
+    draining: asyncio.Event
+
+    @property
+    def providers(self) -> dict[str, Provider]:
+        """The providers of the open channels, by channel."""
+        return {name: channel.provider for name, channel in self.channels.items()}
+
+    def wake(self) -> None:
+        """Let the relay look for deliveries now, where this process runs one."""
+        for lane in self.relay_lanes:
+            lane.wake()
+
+
+def database_of(settings: Settings) -> Database:
+    """Return the configured database; a SQLite file's relative name counts from the configuration's folder."""
+    url: URL = database_url(settings.database.url.get_secret_value())
+    if url.get_backend_name() == "sqlite" and url.database:
+        url = url.set(database=str(settings.folder / url.database))
+    return Database(
+        url.render_as_string(hide_password=False), pool_size=settings.database.pool_size
+    )
+
+
+@asynccontextmanager
+async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platform]:
+    """Open database, catalogue and channels, and close them in the end; raises ConfigurationError."""
+    catalogue = read_catalogue(settings.folder / settings.catalogue)
+    channels = open_channels(settings, doors)
+    terms = _terms(settings)
+    database = database_of(settings)
+    endpoints = _endpoints(settings)
+    delivery = settings.delivery
+    relay = Relay(database, endpoints, delivery.backoff(), delivery.timeout_seconds)
+    orders = Orders(database, terms)
+    try:
+        await require_newest(database)
+        yield Platform(
+            settings, catalogue, database, channels, orders, relay, relay.lanes(), asyncio.Event()
+        )
+    finally:
+        await orders.drain()
+        relay.close()
+        for channel in channels.values():
+            await channel.provider.aclose()
+        await database.close()
+
+
+def make_router(platform: Platform) -> RuleRouter:
+    """Return the routes: the factory first, then the doors that serve all channels."""
+    shared = {"orders": platform.orders, "wake": platform.wake}
+    catalogue = {"catalogue": platform.catalogue, "settings": platform.settings}
+    timeline = Timeline(platform.database)
+    application = Application(
+        [
+            (
+                r"/v1/create_order/?",
+                CreateOrder,
+                {**shared, **catalogue, "channels": platform.channels},
+            ),
+            (
+                r"/v1/orders/([^/]+)/?",
+                OrderHandler,
+                {"orders": platform.orders, "timeline": timeline},
+            ),
+            (r"/healthz/?", HealthHandler),
+            (r"/readyz/?", ReadyHandler, {"checks": _readiness(platform)}),
+        ],
+        default_handler_class=NotFoundHandler,
+    )
+    factory = ChannelFactory(application, platform.channels, shared)
+    return RuleRouter([Rule(AnyMatches(), factory), Rule(AnyMatches(), application)])
+
+
+def make_worker(platform: Platform) -> Worker:
+    """Return the jobs of this process: deliveries, duties, checks, sweeps."""
+    database, orders, providers = platform.database, platform.orders, platform.providers
+    backoff = platform.settings.checks.backoff()
+    reconciler = Reconciler(database, orders, providers, backoff, platform.wake)
+    duties = Duties(database, orders, providers)
+    lanes = [
+        *platform.relay_lanes,
+        *duties.lanes(),
+        *reconciler.lanes(),
+        *_sweeps(platform).lanes(),
+    ]
+    return Worker(lanes)
+
+
+def make_server(platform: Platform) -> HTTPServer:
+    """Return the HTTP server with limits for slow and large senders; seconds and bytes."""
+    return HTTPServer(
+        make_router(platform),
+        max_header_size=MAX_HEADER,
+        max_body_size=HARD_BODY_LIMIT,
+        body_timeout=10,
+        idle_connection_timeout=75,
+    )
+
+
+async def serve(settings: Settings, doors: Doors, *, work: bool, shared_port: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: take no more, finish what was taken, end."""
+    async with open_platform(settings, doors) as platform:
+        server, worker = make_server(platform), make_worker(platform)
+        address = settings.server
+        server.add_sockets(bind_sockets(address.port, address.host, reuse_port=shared_port))
+        if work:
+            await start_worker(platform, worker)
+        log.info("serving", host=address.host, port=address.port, works=work)
+        await _until_stopped()
+        platform.draining.set()
+        server.stop()
+        await server.close_all_connections()
+        await worker.stop()
+
+
+async def work(settings: Settings, doors: Doors) -> None:
+    """Run the jobs alone until SIGTERM or SIGINT, then finish what was begun."""
+    async with open_platform(settings, doors) as platform:
+        worker = make_worker(platform)
+        await start_worker(platform, worker)
+        log.info("working")
+        await _until_stopped()
+        await worker.stop()
+
+
+async def start_worker(platform: Platform, worker: Worker) -> None:
+    """Enrol the sweeps and start every lane."""
+    await _sweeps(platform).enrol()
+    worker.start()
+
+
+def _sweeps(platform: Platform) -> Sweeps:
+    untold = UntoldOrders(platform.database, _terms(platform.settings))
+    return Sweeps(platform.database, {"untold_orders": Sweep(60.0, untold.run)})
+
+
+def _readiness(platform: Platform) -> dict[str, Callable[[], Awaitable[None]]]:
+    async def not_draining() -> None:
+        if platform.draining.is_set():
+            raise ConfigurationError(["draining"])
+
+    async def schema() -> None:
+        await require_newest(platform.database)
+
+    return {"database": lambda: ping(platform.database), "schema": schema, "serving": not_draining}
+
+
+def _terms(settings: Settings) -> dict[str, Terms]:
+    return {
+        name: Terms(
+            channel.late,
+            tuple(f"{channel.app}/{end}" for end in settings.apps[channel.app].endpoints),
+        )
+        for name, channel in settings.channels.items()
+    }
+
+
+def _endpoints(settings: Settings) -> dict[str, Endpoint]:
+    return {
+        f"{app}/{name}": Endpoint(end.url, _secret(end.secret.get_secret_value()))
+        for app, table in settings.apps.items()
+        for name, end in table.endpoints.items()
+    }
+
+
+def _secret(text: str) -> bytes:
+    return base64.b64decode(text.removeprefix("whsec_"))
+
+
+async def _until_stopped() -> None:
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stopped.set)
+    await stopped.wait()

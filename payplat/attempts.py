@@ -1,0 +1,60 @@
+"""One try to do leased work, recorded together with what came of it, or not at all when the lease is lost."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, Table, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payplat import seam
+from payplat.database import Database
+from payplat.leases import Queue
+from payplat.models import AttemptRow, TimelineRow
+
+ATTEMPTS: Table = AttemptRow.__table__  # type: ignore[assignment]
+TIMELINE: Table = TimelineRow.__table__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a try ended: ``status`` is the HTTP status if one came, ``milliseconds`` how long it took."""
+
+    ok: bool
+    milliseconds: int
+    status: int | None = None
+    error: str = ""
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What to write about a try: the row's new values, and a line in the order's timeline where it matters."""
+
+    owner: str  # the column of attempts that names the row
+    values: Mapping[str, Any]
+    what: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def record(
+    database: Database, queue: Queue, row: Row[Any], attempt: Attempt, outcome: Record
+) -> bool:
+    """Write it all in one transaction if ``row``'s lease token still stands; return whether it did."""
+    now = seam.now()
+    tried = {"at": now, "ok": int(attempt.ok), "status": attempt.status, "error": attempt.error}
+    tried |= {outcome.owner: row[0], "milliseconds": attempt.milliseconds}
+    line = {"order_no": row.order_no, "at": now, "what": outcome.what, "actor": "relay"}
+    detail = json.dumps(dict(outcome.detail), ensure_ascii=False)
+
+    async def body(connection: AsyncConnection) -> bool:
+        values = {**outcome.values, "lease_token": None}
+        if not await queue.release(connection, row, values):
+            return False
+        await connection.execute(insert(ATTEMPTS), [tried])
+        if outcome.what:
+            await connection.execute(insert(TIMELINE), [{**line, "detail": detail}])
+        return True
+
+    return await database.transaction(body)

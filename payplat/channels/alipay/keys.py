@@ -1,0 +1,223 @@
+"""Alipay's keys: RSA2 signatures, plain keys and certificates, read once at start.
+
+RSA2 is RSASSA-PKCS1-v1_5 with SHA-256 (Alipay Open Platform, "Signature"). The digest is pinned: no message chooses it.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# The first bytes of every signature algorithm of the RSA family, as DER: 1.2.840.113549.1.1
+_RSA_FAMILY = bytes.fromhex("2a864886f70d0101")
+_MIN_BITS = 2048
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What an Alipay account signs with and whom it believes.
+
+    ``alipay`` holds Alipay's public keys by fingerprint: several, so that one can be replaced without a gap.
+    ``parameters`` are the certificate serial numbers that each request carries, empty with plain keys.
+    """
+
+    private: rsa.RSAPrivateKey = field(repr=False)
+    alipay: dict[str, rsa.RSAPublicKey]
+    parameters: dict[str, str]
+
+    def sign(self, text: bytes) -> str:
+        """Return the RSA2 signature of ``text`` in Base64."""
+        signature = self.private.sign(text, padding.PKCS1v15(), hashes.SHA256())
+        return base64.b64encode(signature).decode()
+
+    def verifier(self, text: bytes, signature: str) -> str | None:
+        """Return the fingerprint of the Alipay key that made this RSA2 ``signature``, or None."""
+        try:
+            raw = base64.b64decode(signature, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        for fingerprint, key in self.alipay.items():
+            try:
+                key.verify(raw, text, padding.PKCS1v15(), hashes.SHA256())
+            except InvalidSignature:
+                continue
+            return fingerprint
+        return None
+
+
+def plain_keys(private_key: str, alipay_public_keys: Iterable[str]) -> Keys:
+    """Read keys given as PEM or as bare Base64; raises ValueError that says what is wrong, never the key."""
+    private = _private_key(private_key)
+    return _keys(private, [_public_key(text) for text in alipay_public_keys], {})
+
+
+def certified_keys(
+    private_key: str, app_cert: str, alipay_certs: Iterable[str], root_cert: str
+) -> Keys:
+    """Read keys and certificates given as PEM; raises ValueError like ``plain_keys``."""
+    private, app = _private_key(private_key), _certificate(app_cert, "app_cert")
+    if _numbers(app.public_key()) != _numbers(private.public_key()):
+        raise ValueError("app_cert does not belong to private_key")
+    roots = list(_rsa_certificates(root_cert.encode()))
+    certificates = [_trusted(text, roots) for text in alipay_certs]
+    parameters = {
+        "app_cert_sn": serial_number(app),
+        "alipay_root_cert_sn": "_".join(serial_number(root) for root in roots),
+    }
+    return _keys(private, [_rsa(c.public_key(), "alipay_cert") for c in certificates], parameters)
+
+
+def serial_number(certificate: x509.Certificate) -> str:
+    """Return ``app_cert_sn``: the MD5 of the issuer (RFC 4514) followed by the decimal serial number."""
+    name = certificate.issuer.rfc4514_string() + str(certificate.serial_number)
+    return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+
+
+def _keys(
+    private: rsa.RSAPrivateKey, alipay: list[rsa.RSAPublicKey], parameters: dict[str, str]
+) -> Keys:
+    ours = _numbers(private.public_key())
+    if any(_numbers(key) == ours for key in alipay):
+        raise ValueError(
+            "alipay_public_key is the app's own public key; take Alipay's from its console"
+        )
+    if not alipay:
+        raise ValueError("alipay_public_key is missing")
+    return Keys(private, {_fingerprint(key): key for key in alipay}, parameters)
+
+
+def _private_key(text: str) -> rsa.RSAPrivateKey:
+    for label in ("PRIVATE KEY", "RSA PRIVATE KEY"):
+        try:
+            key = serialization.load_pem_private_key(_pem(text, label), password=None)
+        except (ValueError, TypeError):
+            continue
+        if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _MIN_BITS:
+            return key
+    raise ValueError(
+        f"private_key is no RSA private key of {_MIN_BITS} bits or more (PKCS#8 or PKCS#1)"
+    )
+
+
+def _public_key(text: str) -> rsa.RSAPublicKey:
+    if "PRIVATE" in text:
+        raise ValueError(
+            "alipay_public_key is a private key; take Alipay's public key from its console"
+        )
+    try:
+        key = serialization.load_pem_public_key(_pem(text, "PUBLIC KEY"))
+    except ValueError:
+        raise ValueError("alipay_public_key is no public key") from None
+    return _rsa(key, "alipay_public_key")
+
+
+def _pem(text: str, label: str) -> bytes:
+    """Return ``text`` as PEM; Alipay's console and tools hand out bare one-line Base64."""
+    if "-----BEGIN" in text:
+        return text.strip().encode() + b"\n"
+    body = "\n".join(re.findall(".{1,64}", "".join(text.split())))
+    return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n".encode()
+
+
+def _certificate(text: str, name: str) -> x509.Certificate:
+    return _certificates(text, name)[0]
+
+
+def _certificates(text: str, name: str) -> list[x509.Certificate]:
+    blocks = _BLOCK.findall(text.encode())
+    if not blocks:
+        raise ValueError(f"{name} is no PEM certificate")
+    try:
+        return [x509.load_pem_x509_certificate(block) for block in blocks]
+    except ValueError:
+        raise ValueError(f"{name} is no certificate that can be read") from None
+
+
+def _rsa_certificates(bundle: bytes) -> Iterator[x509.Certificate]:
+    """Yield the RSA certificates of Alipay's root bundle in file order.
+
+    The bundle also holds an SM2 one, which does not parse here and does not count. An RSA one that does not parse is an
+    error: leaving it out would give a wrong serial number that looks right.
+    """
+    found = 0
+    for block in _BLOCK.findall(bundle):
+        der = base64.b64decode(b"".join(block.splitlines()[1:-1]))
+        if _signature_algorithm(der).startswith(_RSA_FAMILY):
+            found += 1
+            try:
+                yield x509.load_der_x509_certificate(der)
+            except ValueError:
+                raise ValueError("root_cert holds an RSA certificate that cannot be read") from None
+    if not found:
+        raise ValueError("root_cert holds no RSA certificate")
+
+
+def _signature_algorithm(der: bytes) -> bytes:
+    """Return the OID of Certificate.signatureAlgorithm (RFC 5280, 4.1) as DER content, or nothing."""
+    try:
+        start, _ = _element(der, 0)  # Certificate
+        _, after_tbs = _element(der, start)
+        algorithm, _ = _element(der, after_tbs)
+        oid, end = _element(der, algorithm)
+        return der[oid:end]
+    except IndexError:
+        return b""
+
+
+def _element(der: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of the DER element at ``at`` begins and ends."""
+    length, start = der[at + 1], at + 2
+    if length & 0x80:
+        size = length & 0x7F
+        length, start = int.from_bytes(der[start : start + size], "big"), start + size
+    return start, start + length
+
+
+def _trusted(text: str, roots: list[x509.Certificate]) -> x509.Certificate:
+    """Return the first certificate of Alipay's file, which brings its issuers along, if a root stands behind it."""
+    first, *issuers = _certificates(text, "alipay_cert")
+    certificate: x509.Certificate | None = first
+    for _ in range(len(issuers) + 1):
+        if certificate is None:
+            break
+        if _issuer(certificate, roots):
+            return first
+        certificate = _issuer(certificate, issuers)
+    raise ValueError("alipay_cert was not issued by root_cert")
+
+
+def _issuer(
+    certificate: x509.Certificate, candidates: list[x509.Certificate]
+) -> x509.Certificate | None:
+    for candidate in candidates:
+        try:
+            certificate.verify_directly_issued_by(candidate)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return candidate
+    return None
+
+
+def _rsa(key: object, name: str) -> rsa.RSAPublicKey:
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _MIN_BITS:
+        raise ValueError(f"{name} holds no RSA key of {_MIN_BITS} bits or more")
+    return key
+
+
+def _numbers(key: object) -> object:
+    return key.public_numbers() if isinstance(key, rsa.RSAPublicKey) else None
+
+
+def _fingerprint(key: rsa.RSAPublicKey) -> str:
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(der).hexdigest()[:16]

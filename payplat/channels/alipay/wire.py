@@ -1,0 +1,171 @@
+"""Alipay's wire formats: what is signed, how forms and answers are read. Pure functions on exact bytes.
+
+Sources: Alipay Open Platform, "Request signature", "Synchronous response verification", "Asynchronous notification".
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote_to_bytes, urlencode
+
+from payplat import seam
+
+BEIJING = timezone(timedelta(hours=8))
+_TIME = "%Y-%m-%d %H:%M:%S"
+_MAX_FIELDS = 100
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_BLANK = re.compile(r"[ \t\n\r]*")
+# What is signed has no escapes: a value that holds "&total_amount=…" could be cut into another payment's fields.
+AMBIGUOUS = re.compile(
+    "&(app_id|seller_id|out_trade_no|trade_no|trade_status|total_amount|refund_fee|out_biz_no|passback_params"
+    "|gmt_payment|notify_type|charset)="
+)
+_UNSIGNED = frozenset({"sign", "sign_type"})
+
+
+class Malformed(Exception):
+    """These bytes are not what Alipay sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAnswer:
+    """A gateway answer taken apart: ``text`` is the exact source text that was signed, ``node`` its content."""
+
+    text: str
+    node: Mapping[str, Any]
+    sign: str | None
+
+
+def request_text(parameters: Mapping[str, str]) -> bytes:
+    """Return what is signed of a request: all but ``sign``, sorted, ``name=value`` joined by ``&``, not encoded."""
+    return "&".join(f"{k}={v}" for k, v in sorted(parameters.items()) if k != "sign" and v).encode()
+
+
+def notification_text(parameters: Mapping[str, str], *, blanks: bool = True) -> bytes:
+    """Return what is signed of a notification: as of a request, without ``sign_type`` too; blank values count."""
+    return "&".join(
+        f"{k}={v}" for k, v in sorted(parameters.items()) if k not in _UNSIGNED and (v or blanks)
+    ).encode()
+
+
+def query_string(parameters: Mapping[str, str]) -> str:
+    """Return parameters as a URL query, each value encoded once."""
+    return urlencode(parameters, quote_via=quote_plus)
+
+
+def parse_form(body: bytes) -> dict[str, str]:
+    """Read an ``application/x-www-form-urlencoded`` body as UTF-8, decoded exactly once.
+
+    Raises Malformed for a repeated name, a broken escape, bytes that are no UTF-8, or too many fields.
+    """
+    pairs = body.split(b"&")
+    if len(pairs) > _MAX_FIELDS or _BAD_ESCAPE.search(body):
+        raise Malformed
+    fields: dict[str, str] = {}
+    try:
+        for pair in pairs:
+            name, equals, value = pair.partition(b"=")
+            key = _unquote(name)
+            if not equals or not key or key in fields:
+                raise Malformed
+            fields[key] = _unquote(value)
+    except UnicodeDecodeError:
+        raise Malformed from None
+    return fields
+
+
+def parse_answer(raw: str, method: str) -> SignedAnswer:
+    """Take a gateway answer apart; the signed text is the exact source text of the node's value.
+
+    Only the top level is searched, strings and escapes are respected, and a repeated name is refused. Raises Malformed.
+    """
+    wanted = (method.replace(".", "_") + "_response", "error_response")
+    spans = _top_level(raw)
+    for name in wanted:
+        if name in spans:
+            text, node = spans[name]
+            sign = spans.get("sign", ("", None))[1]
+            if isinstance(node, dict):
+                return SignedAnswer(text, node, sign if isinstance(sign, str) else None)
+    raise Malformed
+
+
+def beijing(micros: int) -> str:
+    """Write microseconds since 1970 as Alipay's ``yyyy-MM-dd HH:mm:ss`` in Beijing time."""
+    return datetime.fromtimestamp(micros // seam.SECOND, BEIJING).strftime(_TIME)
+
+
+def from_beijing(text: str | None) -> int | None:
+    """Read Alipay's time, with or without fractions, as microseconds since 1970; None when it is not one."""
+    try:
+        moment = datetime.strptime((text or "")[:19], _TIME).replace(tzinfo=BEIJING)
+    except ValueError:
+        return None
+    return int(moment.timestamp()) * seam.SECOND
+
+
+def passback(sku: str, quantity: int) -> str:
+    """Return our product and quantity as ``passback_params``, URL-encoded as Alipay demands inside ``biz_content``."""
+    return quote(urlencode({"product": sku, "quantity": quantity}), safe="")
+
+
+def read_passback(value: str | None) -> tuple[str | None, int | None]:
+    """Return product and quantity as they came back; ("", 0), which no order has, for what is not ours."""
+    if not value:
+        return None, None
+    try:
+        fields = parse_form(unquote_to_bytes(value))
+        return fields["product"], int(fields["quantity"])
+    except (Malformed, KeyError, ValueError):
+        return "", 0
+
+
+def _unquote(raw: bytes) -> str:
+    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+
+
+def _top_level(raw: str) -> dict[str, tuple[str, Any]]:
+    """Return each top-level member of the JSON object ``raw``: its exact source text and its value."""
+    decoder = json.JSONDecoder(object_pairs_hook=_unique)
+    spans: dict[str, tuple[str, Any]] = {}
+    try:
+        at = _expect(raw, 0, "{")
+        while True:
+            name, at = scanstring(raw, _expect(raw, at, '"'))
+            start = _skip(raw, _expect(raw, at, ":"))
+            value, at = decoder.raw_decode(raw, start)
+            if name in spans:
+                raise Malformed
+            spans[name] = raw[start:at], value
+            at = _skip(raw, at)
+            if raw[at] == "}":
+                break
+            at = _expect(raw, at, ",")
+        if _skip(raw, at + 1) != len(raw):
+            raise Malformed
+    except (ValueError, IndexError, RecursionError):
+        raise Malformed from None
+    return spans
+
+
+def _skip(raw: str, at: int) -> int:
+    match = _BLANK.match(raw, at)
+    return match.end() if match else at
+
+
+def _expect(raw: str, at: int, sign: str) -> int:
+    at = _skip(raw, at)
+    if raw[at] != sign:
+        raise Malformed
+    return at + 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Malformed
+    return found

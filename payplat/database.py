@@ -1,0 +1,164 @@
+"""Sessions and transaction retry: one way to write, one way to read, the same verdicts on SQLite and MariaDB/MySQL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Table, event, make_url, text
+from sqlalchemy.dialects.mysql import insert as mysql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from payplat import seam
+from payplat.errors import DatabaseUnavailable
+from payplat.retry import Backoff
+
+T = TypeVar("T")
+Body = Callable[[AsyncConnection], Awaitable[T]]
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "mysql": "mysql+aiomysql", "mariadb": "mysql+aiomysql"}
+# Deadlock, lock wait, record changed since the snapshot: another try of the whole body may succeed.
+_TRY_AGAIN = {1213, 1205, 1020}
+# Too many connections, not ready, shutting down, read only, cannot connect, gone, lost, disk full.
+_UNAVAILABLE = {1040, 1047, 1053, 1290, 2003, 2006, 2013, 1021, 1114, 1969, 3024}
+_BACKOFF = Backoff(base=0.02, factor=2, cap=0.5, jitter=1.0, attempts=6)
+_SESSION = (
+    "SET time_zone='+00:00', sql_mode='TRADITIONAL', innodb_lock_wait_timeout=4"
+    " /*M! , max_statement_time=5 */"  # MariaDB only; ends a statement whose caller has gone
+)
+
+
+def database_url(url: str) -> URL:
+    """Read a database URL; ``sqlite:///file``, ``mysql://…`` and ``mariadb://…`` get their asyncio driver."""
+    parsed = make_url(url)
+    return parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
+
+
+class Database:
+    """The installation's database. Every unit of work has a deadline in seconds, and no network call inside it."""
+
+    def __init__(self, url: str, *, pool_size: int = 8, deadline: float = 5.0) -> None:
+        self.url = database_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _make_engine(self.url, pool_size)
+        self._deadline = deadline
+        # The pool's own queue is unfair; a first-come gate in front keeps the tail short.
+        self._gate = asyncio.Semaphore(pool_size)
+
+    async def transaction(self, body: Body[T]) -> T:
+        """Run ``body(connection)`` and commit; all of it again after a deadlock, a conflict or a lost connection.
+
+        A lost reply to COMMIT leaves the outcome unknown, so ``body`` must be safe to repeat after it took effect: it
+        reads by key before it writes. Raises DatabaseUnavailable after the deadline or the last try.
+        """
+        return await self._within_deadline(self._retried(body))
+
+    async def read(self, body: Body[T]) -> T:
+        """Run ``body(connection)`` without taking SQLite's write lock; raises like ``transaction``."""
+        return await self._within_deadline(self._once(body, read_only=True))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+    def insert_new(self, table: Table) -> Any:
+        """Return an INSERT that leaves existing rows as they are instead of failing on their keys."""
+        if self.is_sqlite:
+            return sqlite_insert(table).on_conflict_do_nothing()
+        key = next(iter(table.primary_key.columns))
+        return mysql_insert(table).on_duplicate_key_update({key.name: key})
+
+    async def _retried(self, body: Body[T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return await self._once(body)
+            except (IntegrityError, OperationalError, DBAPIError) as error:
+                failures += 1
+                if not _worth_another_try(error) or failures >= _BACKOFF.attempts:
+                    raise
+            await seam.sleep(_BACKOFF.delay(failures))
+
+    async def _once(self, body: Body[T], *, read_only: bool = False) -> T:
+        async with self._gate, self.engine.connect() as connection:
+            await connection.execution_options(read_only=read_only)
+            async with connection.begin():
+                result = await body(connection)
+                await seam.reach("before_commit")
+            await seam.reach("after_commit")
+            return result
+
+    async def _within_deadline(self, work: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await work
+        except (TimeoutError, PoolTimeout, OSError) as error:
+            raise DatabaseUnavailable from error
+        except DBAPIError as error:
+            if _is_unavailable(error):
+                raise DatabaseUnavailable from error
+            raise
+
+
+def _make_engine(url: URL, pool_size: int) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
+        _listen_sqlite(engine.sync_engine)
+        return engine
+    return create_async_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_reset_on_return=None,  # every checkout goes through begin(), which ends by itself
+        connect_args={"connect_timeout": 3, "charset": "utf8mb4", "init_command": _SESSION},
+    )
+
+
+def _listen_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by itself: it would not before a SELECT.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "busy_timeout=4000",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _began(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get("read_only")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _code(error: DBAPIError) -> Any:
+    arguments = getattr(error.orig, "args", ()) or ("",)
+    return arguments[0]
+
+
+def _worth_another_try(error: DBAPIError) -> bool:
+    # A violated key means that another transaction came first: the next try reads what it wrote.
+    if isinstance(error, IntegrityError) or error.connection_invalidated:
+        return True
+    return _code(error) in _TRY_AGAIN or _is_unavailable(error)
+
+
+def _is_unavailable(error: DBAPIError) -> bool:
+    code = _code(error)
+    locked = isinstance(code, str) and any(w in code for w in ("locked", "disk", "full", "unable"))
+    return error.connection_invalidated or code in _UNAVAILABLE | _TRY_AGAIN or locked
+
+
+async def ping(database: Database) -> None:
+    """Ask the database for one; raises DatabaseUnavailable."""
+    await database.read(lambda connection: connection.execute(text("SELECT 1")))

@@ -1,0 +1,403 @@
+"""What a verdict does to an order: the four checks and the state machine, without any input or output.
+
+pending ──► paid ⇄ refunded             (back only by a provider's reversal of the refund)
+   └──────► closed ──► paid | held       (late-payment policy)            held ──► paid | refunded
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from payplat import seam
+from payplat.purchase import LatePolicy, Order, Source, State, Status, Verdict
+
+Values = dict[str, Any]
+
+
+class Result(StrEnum):
+    """What came of a verdict."""
+
+    PAID = "paid"
+    HELD = "held"
+    REFUNDED = "refunded"  # in part or in whole
+    REVERSED = "reversed"
+    CLOSED = "closed"
+    REPEATED = "repeated"  # known already; nothing changed
+    UNCHANGED = "unchanged"  # nothing to change: pending, unknown, or no news
+    EXCESS = "excess"  # authentic money for an order that another transaction has paid
+    MISMATCH = "mismatch"  # authentic, but it differs from its order
+    UNKNOWN_ORDER = "unknown_order"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a channel's configuration says of its orders: the policy for late money, and who learns of events."""
+
+    late: LatePolicy
+    endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result of one verdict; ``field`` names what differs in a MISMATCH, ``order`` is None when unknown."""
+
+    result: Result
+    order: Order | None
+    field: str = ""
+
+
+@dataclass(slots=True)
+class KnownRefund:
+    """A refund on record, of one transaction. ``amount`` is None where only the whole is known."""
+
+    transaction_key: str
+    amount: int | None
+    whole: bool
+    reversed: bool
+
+
+@dataclass(slots=True)
+class Writes:
+    """Rows to be stored, by table; ``reversals`` are the keys of refunds taken back."""
+
+    payments: list[Values] = field(default_factory=list)
+    refunds: list[Values] = field(default_factory=list)
+    reversals: list[Values] = field(default_factory=list)
+    evidence: list[Values] = field(default_factory=list)
+    events: list[Values] = field(default_factory=list)
+    deliveries: list[Values] = field(default_factory=list)
+    duties: list[Values] = field(default_factory=list)
+    timeline: list[Values] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Case:
+    """One order while verdicts are applied to it: a later verdict sees what an earlier one did."""
+
+    order: Order
+    transaction_key: str | None
+    transaction_id: str | None
+    refunds: dict[str, KnownRefund]
+    terms: Terms
+    now: int
+    writes: Writes
+
+    def settle(self, verdict: Verdict, owner: str | None) -> Settled:
+        """Apply ``verdict``; ``owner`` is the order that its transaction has paid already, if any."""
+        differs = _difference(self.order, verdict) or self._contradiction(verdict, owner)
+        if differs:
+            keep_evidence(self.writes, verdict, self.now, "quarantined", differs)
+            self._tell("quarantined", verdict, field=differs)
+            return Settled(Result.MISMATCH, self.order, differs)
+        if self._is_excess(verdict):
+            keep_evidence(self.writes, verdict, self.now, "excess", "transaction_id")
+            self._tell("excess", verdict, transaction_id=verdict.transaction_id)
+            return Settled(Result.EXCESS, self.order)
+        result = self._apply(verdict)
+        if verdict.state is State.UNKNOWN and verdict.evidence.source is Source.CALLBACK:
+            # Signed, but not understood: a person looks at it, and the job asks.
+            keep_evidence(self.writes, verdict, self.now, "quarantined", "state")
+        if result not in (Result.REPEATED, Result.UNCHANGED):
+            keep_evidence(self.writes, verdict, self.now, "used", "")
+        return Settled(result, self.order)
+
+    def release(self, actor: str) -> None:
+        """Deliver a held order after all."""
+        self._move(Status.PAID)
+        self._event("order.paid", "")
+        self._append("released", actor, {"to": self.order.status})
+
+    def _contradiction(self, verdict: Verdict, owner: str | None) -> str:
+        """Return what differs from what is on record: a transaction pays once, no more goes back than came."""
+        if owner not in (None, self.order.order_no):
+            return "transaction_id"
+        amount = self._refund_amount(verdict)
+        if amount is None or self.order.amount is None or verdict.refund is None:
+            return ""
+        is_new = verdict.refund.key not in self.refunds and not verdict.refund.reversed
+        back = self._refunded(verdict.transaction_key) + amount
+        return "refund" if is_new and back > self.order.amount else ""
+
+    def _is_excess(self, verdict: Verdict) -> bool:
+        tells_money = verdict.state in (State.PAID, State.REFUNDED) and verdict.transaction_id
+        another = verdict.transaction_key != self.transaction_key
+        return bool(tells_money and self.transaction_key and another)
+
+    def _apply(self, verdict: Verdict) -> Result:
+        if verdict.state is State.CLOSED:
+            return self._close(verdict)
+        if verdict.state not in (State.PAID, State.REFUNDED):
+            return Result.UNCHANGED
+        refunded = self._refund(verdict)
+        paid = Result.REPEATED
+        if verdict.states_payment and self.transaction_key is None:
+            paid = self._pay(verdict)
+        changed = refunded not in (Result.UNCHANGED, Result.REPEATED)
+        return refunded if changed else paid
+
+    def _close(self, verdict: Verdict) -> Result:
+        if self.order.status is Status.PENDING:
+            self._move(Status.CLOSED)
+            self._tell("closed", verdict, to=Status.CLOSED)
+            return Result.CLOSED
+        if self.order.status is Status.PAID:
+            # The provider contradicts itself: the order stays paid, and the timeline shows the contradiction.
+            self._tell("contradicted", verdict, state=State.CLOSED)
+        return Result.UNCHANGED
+
+    def _pay(self, verdict: Verdict) -> Result:
+        late = self.order.status is Status.CLOSED
+        self.transaction_key, self.transaction_id = verdict.transaction_key, verdict.transaction_id
+        self.writes.payments.append(_payment(verdict, self.order.order_no, self.now))
+        if self.order.amount is None:
+            self.order = replace(self.order, amount=verdict.amount, currency=verdict.currency)
+        self._sum_refunds()
+        if self._is_whole():
+            self._move(Status.REFUNDED)
+        elif late and self.terms.late is not LatePolicy.DELIVER:
+            self._move(Status.HELD)
+        else:
+            self._move(Status.PAID)
+            self._event("order.paid", "")
+        for key, known in self._alive_refunds(self.transaction_key).items():
+            self._event("order.refunded", key, refund=known)
+        if self.order.status is Status.HELD and self.terms.late is LatePolicy.REFUND:
+            self._owe("refund", "late")
+        what = {Status.PAID: "paid_late" if late else "paid"}.get(self.order.status)
+        self._tell(
+            what or self.order.status,
+            verdict,
+            to=self.order.status,
+            transaction_id=verdict.transaction_id,
+            amount=verdict.amount,
+            currency=verdict.currency,
+        )
+        return Result(self.order.status.value)
+
+    def _refund(self, verdict: Verdict) -> Result:
+        refund = verdict.refund
+        if refund is None:
+            return Result.UNCHANGED
+        key, known = refund.key, self.refunds.get(refund.key)
+        if refund.reversed:
+            return self._reverse(verdict, key, known)
+        amount = self._refund_amount(verdict)
+        if known is not None or (amount is not None and amount <= 0):
+            return Result.REPEATED
+        whole = verdict.state is State.REFUNDED
+        known = KnownRefund(verdict.transaction_key, amount, whole, reversed=False)
+        self.refunds[key] = known
+        self.writes.refunds.append(_refund_row(verdict, self.order.order_no, key, known, self.now))
+        if self.transaction_key is None:  # it waits for its payment
+            self._tell("refund_waiting", verdict, refund=key, amount=amount)
+            return Result.REFUNDED
+        self._sum_refunds()
+        if self._is_whole():
+            self._move(Status.REFUNDED)
+        self._event("order.refunded", key, refund=known)
+        self._tell("refunded", verdict, refund=key, amount=amount, to=self.order.status)
+        return Result.REFUNDED
+
+    def _refund_amount(self, verdict: Verdict) -> int | None:
+        """This refund's own part, in minor units; None where the provider states none."""
+        refund = verdict.refund
+        if refund is None or (refund.amount is None and refund.total is None):
+            return None
+        if refund.amount is not None:
+            return refund.amount
+        return (refund.total or 0) - self._refunded(verdict.transaction_key)
+
+    def _reverse(self, verdict: Verdict, key: str, known: KnownRefund | None) -> Result:
+        if known is None:  # the refund itself is still on its way: it must then change nothing
+            known = KnownRefund(verdict.transaction_key, None, whole=False, reversed=True)
+            self.refunds[key] = known
+            self.writes.refunds.append(
+                _refund_row(verdict, self.order.order_no, key, known, self.now)
+            )
+            return Result.UNCHANGED
+        if known.reversed:
+            return Result.REPEATED
+        known.reversed = True
+        self._sum_refunds()
+        self.writes.reversals.append({"refund_key": key, "verdict": verdict})
+        if self.order.status is Status.REFUNDED and not self._is_whole():
+            self._move(Status.PAID)
+        if self.transaction_key is not None:
+            self._event("order.refund_reversed", key, refund=known)
+        self._tell("refund_reversed", verdict, refund=key, to=self.order.status)
+        return Result.REVERSED
+
+    def _alive_refunds(self, transaction_key: str | None) -> dict[str, KnownRefund]:
+        return {
+            key: known
+            for key, known in self.refunds.items()
+            if not known.reversed and known.transaction_key == transaction_key
+        }
+
+    def _refunded(self, transaction_key: str | None) -> int:
+        return sum(known.amount or 0 for known in self._alive_refunds(transaction_key).values())
+
+    def _sum_refunds(self) -> None:
+        self.order = replace(self.order, refunded=self._refunded(self.transaction_key))
+
+    def _is_whole(self) -> bool:
+        alive = self._alive_refunds(self.transaction_key)
+        covered = self.order.amount is not None and self.order.refunded >= self.order.amount
+        return bool(alive) and (covered or any(known.whole for known in alive.values()))
+
+    def _move(self, status: Status) -> None:
+        self.order = replace(self.order, status=status, settled_at=self.now)
+
+    def _owe(self, what: str, cause: str) -> None:
+        duty = {"order_no": self.order.order_no, "channel": self.order.channel, "what": what}
+        queued = {"status": "due", "due_at": self.now, "failures": 0, "created_at": self.now}
+        self.writes.duties.append({**duty, "cause": cause, **queued})
+
+    def _event(self, kind: str, cause: str, refund: KnownRefund | None = None) -> None:
+        event, deliveries = event_rows(
+            kind, self.order, self.terms, self.transaction_id, self.now, cause, refund
+        )
+        self.writes.events.append(event)
+        self.writes.deliveries += deliveries
+
+    def _tell(self, what: str, verdict: Verdict, **detail: Any) -> None:
+        proof = {"evidence": verdict.evidence.sha256, "verifier": verdict.verifier}
+        note = {"note": verdict.note} if verdict.note else {}
+        self._append(what, verdict.evidence.source, {**detail, **note, **proof})
+
+    def _append(self, what: str, actor: str, detail: Values) -> None:
+        text = json.dumps(detail, ensure_ascii=False)
+        row = {"order_no": self.order.order_no, "at": self.now, "what": what}
+        self.writes.timeline.append({**row, "actor": actor, "detail": text})
+
+
+def keep_evidence(writes: Writes, verdict: Verdict, now: int, state: str, reason: str) -> None:
+    """Add the verdict's evidence to what is stored."""
+    named = verdict.order_no if verdict.order_no and len(verdict.order_no.encode()) <= 64 else None
+    writes.evidence.append(
+        {
+            "kind": verdict.kind,
+            "environment": verdict.environment,
+            "sha256": verdict.evidence.sha256,
+            "order_no": named,
+            "source": verdict.evidence.source.value,
+            "state": state,
+            "reason": reason,
+            "raw": verdict.evidence.raw,
+            "created_at": now,
+        }
+    )
+
+
+def event_rows(
+    kind: str,
+    order: Order,
+    terms: Terms,
+    transaction_id: str | None,
+    now: int,
+    cause: str = "",
+    refund: KnownRefund | None = None,
+) -> tuple[Values, list[Values]]:
+    """Return an event and its deliveries to every endpoint, as rows."""
+    data = _event_data(order, transaction_id)
+    if refund is not None:
+        data["refund"] = {"id": cause, "amount": refund.amount, "total": order.refunded}
+    payload = {"type": kind, "timestamp": rfc3339(now), "data": data}
+    row: Values = {
+        "event_id": f"evt_{seam.new_id()}",
+        "order_no": order.order_no,
+        "app": order.app,
+        "type": kind,
+        "cause": cause,
+        "body": json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
+        "created_at": now,
+    }
+    return row, delivery_rows(row["event_id"], order.order_no, terms, now)
+
+
+def delivery_rows(event_id: str, order_no: str, terms: Terms, now: int) -> list[Values]:
+    """Return an event's deliveries, due at once, as rows."""
+    shared = {"event_id": event_id, "order_no": order_no, "created_at": now}
+    waiting = {"status": "due", "due_at": now, "failures": 0}
+    return [{**shared, **waiting, "endpoint": endpoint} for endpoint in terms.endpoints]
+
+
+def _event_data(order: Order, transaction_id: str | None) -> Values:
+    """Return what the merchant learns of an order, whatever happened to it."""
+    return {
+        "order_no": order.order_no,
+        "app": order.app,
+        "channel": order.channel,
+        "environment": order.environment,
+        "product_id": order.product_id,
+        "quantity": order.quantity,
+        "receiver": order.receiver,
+        "amount": order.amount,
+        "currency": order.currency,
+        "status": order.status,
+        "transaction_id": transaction_id,
+        "metadata": dict(order.metadata),
+    }
+
+
+def rfc3339(micros: int) -> str:
+    """Write microseconds since 1970 as RFC 3339 text in UTC."""
+    moment = datetime.fromtimestamp(micros / 1_000_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _difference(order: Order, verdict: Verdict) -> str:
+    """Return the name of the first thing in which the verdict differs from its order, or nothing."""
+    pairs: dict[str, tuple[Any, Any]] = {
+        "kind": (order.kind, verdict.kind),
+        "environment": (order.environment, verdict.environment),
+        "account": (order.account, verdict.account),
+    }
+    if verdict.product is not None:
+        pairs["product"] = (order.sku, verdict.product)
+    if verdict.quantity is not None:
+        pairs["quantity"] = (order.quantity, verdict.quantity)
+    if verdict.states_payment and order.amount is not None:
+        pairs["amount"] = (order.amount, verdict.amount)
+        pairs["currency"] = (order.currency, verdict.currency)
+    if verdict.refund is not None and order.amount is not None:
+        most = max(verdict.refund.total or 0, verdict.refund.amount or 0)
+        pairs["refund"] = (True, most <= order.amount)
+    return next((name for name, (ours, theirs) in pairs.items() if ours != theirs), "")
+
+
+def _payment(verdict: Verdict, order_no: str, now: int) -> Values:
+    return {
+        "order_no": order_no,
+        "transaction_key": verdict.transaction_key,
+        "kind": verdict.kind,
+        "environment": verdict.environment,
+        "account": verdict.account,
+        "transaction_id": verdict.transaction_id,
+        "amount": verdict.amount,
+        "currency": verdict.currency,
+        "product": verdict.product,
+        "quantity": verdict.quantity,
+        "payer": verdict.payer,
+        "paid_at": verdict.paid_at,
+        "verified_at": now,
+        "verifier": verdict.verifier,
+        "evidence_sha256": verdict.evidence.sha256,
+    }
+
+
+def _refund_row(verdict: Verdict, order_no: str, key: str, known: KnownRefund, now: int) -> Values:
+    return {
+        "order_no": order_no,
+        "kind": verdict.kind,
+        "environment": verdict.environment,
+        "account": verdict.account,
+        "transaction_key": known.transaction_key,
+        "refund_key": key,
+        "amount": known.amount,
+        "whole": int(known.whole),
+        "created_at": now,
+        "reversed_at": now if known.reversed else None,
+    }

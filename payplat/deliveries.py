@@ -1,0 +1,162 @@
+"""The relay: tells each merchant's endpoint of each event, until it has acknowledged.
+
+Signed by Standard Webhooks 1.0 (``webhook-id``, ``webhook-timestamp``, ``webhook-signature``). The event id stays the
+same over all attempts; what is signed is what is sent, byte for byte.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, Table, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payplat import seam
+from payplat.attempts import Attempt, Record, record
+from payplat.database import Database
+from payplat.errors import Conflict, NoAnswer
+from payplat.lanes import Lane
+from payplat.leases import Queue
+from payplat.models import DeliveryRow, EventRow, TimelineRow
+from payplat.outbound import Counterpart
+from payplat.retry import Backoff
+
+log = structlog.get_logger("payplat")
+DELIVERIES: Table = DeliveryRow.__table__  # type: ignore[assignment]
+EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
+TIMELINE: Table = TimelineRow.__table__  # type: ignore[assignment]
+QUEUE = Queue(DELIVERIES, due="due_at", waiting=DELIVERIES.c.status == "due", lane="endpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a merchant learns of events; ``secret`` is the raw key behind its ``whsec_…``."""
+
+    url: str
+    secret: bytes = field(repr=False)
+
+
+def signed_headers(event_id: str, body: bytes, secret: bytes, now: int) -> dict[str, str]:
+    """Return the headers of one attempt at ``now`` (Standard Webhooks, "Signature scheme", symmetric ``v1``)."""
+    timestamp = str(now // seam.SECOND)
+    signed = f"{event_id}.{timestamp}.".encode() + body
+    digest = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{digest}",
+    }
+
+
+class Relay:
+    """Sends what is due to ``endpoints`` (by ``app/name``), each through its own client and lane."""
+
+    def __init__(
+        self,
+        database: Database,
+        endpoints: Mapping[str, Endpoint],
+        backoff: Backoff,
+        timeout: float,
+    ) -> None:
+        self._database, self._endpoints, self._backoff = database, endpoints, backoff
+        self._timeout = timeout
+        self._clients = {name: Counterpart(timeout=timeout) for name in endpoints}
+
+    def lanes(self) -> list[Lane]:
+        """Return a lane for each endpoint."""
+        lease = self._timeout + 15.0
+        return [
+            Lane(self._database, QUEUE, name, self.deliver, lease=lease) for name in self._endpoints
+        ]
+
+    async def deliver(self, row: Row[Any]) -> None:
+        """Make one attempt with a claimed delivery and record it."""
+        body = (await self._body(row.event_id)).encode()
+        await seam.reach("before_delivery")
+        attempt = await self._post(row, body)
+        await seam.reach("after_delivery")
+        if not await record(self._database, QUEUE, row, attempt, self._outcome(row, attempt)):
+            log.warning("late result refused", event_id=row.event_id, endpoint=row.endpoint)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            client.close()
+
+    async def _body(self, event_id: str) -> str:
+        wanted = select(EVENTS.c.body).where(EVENTS.c.event_id == event_id)
+        return str((await self._database.read(lambda c: c.execute(wanted))).scalar_one())
+
+    async def _post(self, row: Row[Any], body: bytes) -> Attempt:
+        endpoint, started = self._endpoints[row.endpoint], seam.now()
+        headers = signed_headers(row.event_id, body, endpoint.secret, started)
+        try:
+            answer = await self._clients[row.endpoint].post(endpoint.url, body, headers)
+        except NoAnswer as error:
+            return Attempt(ok=False, milliseconds=(seam.now() - started) // 1000, error=str(error))
+        ok = 200 <= answer.status < 300
+        told = "" if ok else f"answered {answer.status}"
+        after = _seconds(answer.retry_after)
+        return Attempt(ok, answer.milliseconds, answer.status, told, after)
+
+    def _outcome(self, row: Row[Any], attempt: Attempt) -> Record:
+        told = {"endpoint": row.endpoint, "event_id": row.event_id}
+        now = seam.now()
+        if attempt.ok:
+            done = {"status": "delivered", "delivered_at": now}
+            return Record("delivery_id", done, "delivered", told)
+        failures = row.failures + 1
+        due_at = self._backoff.due_after(failures, now)
+        if due_at is None:
+            log.error("delivery exhausted", **told)
+            exhausted = {"status": "exhausted", "failures": failures}
+            return Record("delivery_id", exhausted, "exhausted", told)
+        asked = min(attempt.retry_after or 0.0, self._backoff.cap)
+        due_at = max(due_at, now + int(asked * seam.SECOND))
+        return Record("delivery_id", {"due_at": due_at, "failures": failures})
+
+
+async def list_deliveries(
+    database: Database, status: str | None = None, limit: int = 100
+) -> Sequence[Row[Any]]:
+    """Return deliveries with their event's type, the newest first."""
+    wanted = (
+        select(DELIVERIES, EVENTS.c.type)
+        .join(EVENTS, EVENTS.c.event_id == DELIVERIES.c.event_id)
+        .order_by(DELIVERIES.c.id.desc())
+        .limit(limit)
+    )
+    if status:
+        wanted = wanted.where(DELIVERIES.c.status == status)
+    return (await database.read(lambda c: c.execute(wanted))).all()
+
+
+async def resend(database: Database, delivery_id: int, actor: str) -> None:
+    """Make an exhausted or delivered delivery due again, with the same event id; raises Conflict."""
+    ended = DELIVERIES.c.status.in_(("exhausted", "delivered"))
+    again = {"status": "due", "due_at": seam.now(), "failures": 0, "delivered_at": None}
+
+    async def body(connection: AsyncConnection) -> bool:
+        mine = DELIVERIES.c.id == delivery_id
+        result = await connection.execute(update(DELIVERIES).where(mine, ended).values(again))
+        if not result.rowcount:
+            return False
+        row = (await connection.execute(select(DELIVERIES).where(mine))).one()
+        detail = json.dumps({"endpoint": row.endpoint, "event_id": row.event_id})
+        line = {"order_no": row.order_no, "at": seam.now(), "what": "resent", "actor": actor}
+        await connection.execute(insert(TIMELINE), [{**line, "detail": detail}])
+        return True
+
+    if not await database.transaction(body):
+        raise Conflict("There is no such delivery that has ended.")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Read ``Retry-After`` in seconds; its date form is rare and not worth trusting another clock for."""
+    return float(retry_after) if retry_after and retry_after.isdecimal() else None

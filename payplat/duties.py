@@ -1,0 +1,72 @@
+"""What is owed to a provider: giving late money back. Leased, retried and recorded like a delivery."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, Table
+
+from payplat import seam
+from payplat.attempts import Attempt, Record, record
+from payplat.database import Database
+from payplat.errors import PayplatError
+from payplat.lanes import Lane
+from payplat.leases import Queue
+from payplat.models import DutyRow
+from payplat.orders import Orders
+from payplat.provider import Provider
+from payplat.purchase import State
+from payplat.retry import Backoff
+
+log = structlog.get_logger("payplat")
+DUTIES: Table = DutyRow.__table__  # type: ignore[assignment]
+QUEUE = Queue(DUTIES, due="due_at", waiting=DUTIES.c.status == "due", lane="channel")
+# About three days, then a person must look.
+BACKOFF = Backoff(base=10, factor=3, cap=6 * 3600, jitter=0.2, attempts=20)
+
+
+class Duties:
+    """Does the duties of every open channel."""
+
+    def __init__(
+        self, database: Database, orders: Orders, providers: Mapping[str, Provider]
+    ) -> None:
+        self._database, self._orders, self._providers = database, orders, providers
+
+    def lanes(self) -> list[Lane]:
+        """Return a lane for each channel."""
+        return [
+            Lane(self._database, QUEUE, channel, self.perform, slots=4, lease=60.0)
+            for channel in self._providers
+        ]
+
+    async def perform(self, row: Row[Any]) -> None:
+        """Try once and record it."""
+        started = seam.now()
+        try:
+            error = await self._refund(row)
+        except PayplatError as trouble:
+            error = str(trouble)
+        took = (seam.now() - started) // 1000
+        attempt = Attempt(ok=not error, milliseconds=took, error=error)
+        await record(self._database, QUEUE, row, attempt, _outcome(row, attempt))
+
+    async def _refund(self, row: Row[Any]) -> str:
+        order = await self._orders.get(row.order_no)
+        # The same key on every try: a repeat cannot give the money back twice.
+        verdict = await self._providers[row.channel].refund(order, f"{row.order_no}_{row.cause}")
+        if verdict.state is not State.REFUNDED:
+            return "the provider has not confirmed the refund yet"
+        await self._orders.settle(verdict)
+        return ""
+
+
+def _outcome(row: Row[Any], attempt: Attempt) -> Record:
+    if attempt.ok:
+        return Record("duty_id", {"status": "done", "done_at": seam.now()})
+    failures = row.failures + 1
+    due_at = BACKOFF.due_after(failures, seam.now())
+    if due_at is None:
+        log.error("duty exhausted", order_no=row.order_no, what=row.what)
+        return Record("duty_id", {"status": "exhausted", "failures": failures}, "duty_exhausted")
+    return Record("duty_id", {"due_at": due_at, "failures": failures})

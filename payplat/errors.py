@@ -1,0 +1,144 @@
+"""Everything payplat refuses, in one tree.
+
+    PayplatError
+    ├── ConfigurationError          the installation must not start
+    ├── InvalidRequest              the caller's input is wrong; names the field
+    │   ├── BodyTooLarge
+    │   ├── UnknownProduct
+    │   └── IdempotencyMismatch     the same key came with another body
+    ├── NotFound
+    │   ├── OrderNotFound
+    │   └── ChannelNotFound
+    ├── Conflict
+    │   ├── StillRunning            the first request with this key has not ended
+    │   └── OrderClosed             the order no longer takes a payment
+    ├── NotAuthentic                evidence that its provider did not sign
+    ├── NotAccepted                 authentic evidence that must not pay this order
+    │   ├── UnknownOrder            it names no order of ours
+    │   └── Mismatch                it differs from its order; names what differs
+    ├── ProviderError
+    │   ├── ProviderRefused         a permanent no
+    │   ├── ProviderMisconfigured   our keys or contract are wrong there
+    │   └── ProviderUnavailable     no answer that can be believed: the outcome is unknown
+    ├── NoAnswer                    a call to another host ended without an HTTP answer
+    ├── Overloaded                  a bounded queue is full
+    ├── Draining                    this process is shutting down
+    └── DatabaseUnavailable         nothing can be stored now
+
+A class's docstring is its default message. Nothing here knows HTTP: one table in ``handlers/base.py`` does.
+"""
+
+
+class PayplatError(Exception):
+    """payplat could not do this."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").split("\n", 1)[0])
+
+
+class ConfigurationError(PayplatError):
+    """The configuration has faults."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+class InvalidRequest(PayplatError):
+    """The request is not valid."""
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class BodyTooLarge(InvalidRequest):
+    """The request body is too large."""
+
+
+class UnknownProduct(InvalidRequest):
+    """The app has no such product at this price."""
+
+
+class IdempotencyMismatch(InvalidRequest):
+    """This Idempotency-Key was used with another body."""
+
+
+class NotFound(PayplatError):
+    """There is nothing here."""
+
+
+class OrderNotFound(NotFound):
+    """There is no such order."""
+
+
+class ChannelNotFound(NotFound):
+    """This channel is not open."""
+
+
+class Conflict(PayplatError):
+    """The request does not fit the present state."""
+
+
+class StillRunning(Conflict):
+    """The first request with this Idempotency-Key is still running."""
+
+
+class OrderClosed(Conflict):
+    """The order no longer takes a payment; open another one."""
+
+
+class NotAuthentic(PayplatError):
+    """The evidence was not signed by its provider."""
+
+
+class NotAccepted(PayplatError):
+    """The evidence is authentic, but must not pay this order."""
+
+
+class UnknownOrder(NotAccepted):
+    """The evidence names no order of ours."""
+
+
+class Mismatch(NotAccepted):
+    """The evidence differs from its order."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"The {field} differs from the order's.")
+        self.field = field
+
+
+class ProviderError(PayplatError):
+    """The provider could not help."""
+
+
+class ProviderRefused(ProviderError):
+    """The provider refused."""
+
+    def __init__(self, message: str | None = None, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ProviderMisconfigured(ProviderError):
+    """The provider does not accept our account, keys or contract."""
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider gave no answer that can be believed."""
+
+
+class NoAnswer(PayplatError):
+    """The other side gave no answer."""
+
+
+class Overloaded(PayplatError):
+    """Too much work is waiting; try again."""
+
+
+class Draining(PayplatError):
+    """This process is shutting down; try again."""
+
+
+class DatabaseUnavailable(PayplatError):
+    """Nothing can be stored right now; try again."""

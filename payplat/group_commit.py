@@ -1,0 +1,88 @@
+"""Group commit: writes that arrive while a commit is in flight share the next one.
+
+No timer: when idle an item goes at once and alone; when busy a fraction of the statements and disk syncs is needed.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from payplat.errors import DatabaseUnavailable, Draining, Overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Hands items to ``commit`` in groups of up to ``limit`` and gives each caller its own result.
+
+    ``commit`` takes 1..n items, stores all of them in one transaction or none, and returns their results in order. When
+    a group fails, each of its items is committed again alone, so that one bad item cannot fail its neighbours; it must
+    therefore be safe to repeat. At most ``capacity`` items wait.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[list[Item]], Awaitable[list[Result]]],
+        *,
+        limit: int = 64,
+        capacity: int = 2048,
+    ) -> None:
+        self._commit, self._limit, self._capacity = commit, limit, capacity
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._draining = False
+
+    async def __call__(self, item: Item) -> Result:
+        """Return ``item``'s result after its commit; raise what its own commit raised, Overloaded or Draining.
+
+        Cancelling the caller does not cancel the commit.
+        """
+        if self._draining:
+            raise Draining
+        if len(self._waiting) >= self._capacity:
+            raise Overloaded
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await asyncio.shield(future)
+
+    async def drain(self) -> None:
+        """Take no more items and wait until all that came are committed."""
+        self._draining = True
+        if self._task is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while self._waiting:
+            size = min(self._limit, len(self._waiting))
+            group = [self._waiting.popleft() for _ in range(size)]
+            if not await self._settle(group) and len(group) > 1:
+                for one in group:
+                    await self._settle([one])
+
+    async def _settle(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> bool:
+        """Commit the group and answer its callers; return False when a group of several must go one by one."""
+        try:
+            outcomes: Sequence[Result | Exception] = await self._commit([i for i, _ in group])
+        except Exception as error:  # noqa: BLE001 - it is the caller's to handle
+            if len(group) > 1 and not isinstance(error, DatabaseUnavailable):
+                return False
+            outcomes = [error] * len(group)
+        for (_, future), outcome in zip(group, outcomes, strict=True):
+            _answer(future, outcome)
+        return True
+
+
+def _answer(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+        future.exception()  # the caller may have gone; then nobody else retrieves it
+    else:
+        future.set_result(outcome)

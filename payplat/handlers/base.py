@@ -1,0 +1,188 @@
+"""What every door has: bounded raw bodies, a request id, JSON, and one table from errors to answers."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from payplat import errors, seam
+from payplat.purchase import Inbound
+
+Model = TypeVar("Model", bound=BaseModel)
+log = structlog.get_logger("payplat")
+MAX_BODY = 64 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class ErrorAnswer(NamedTuple):
+    """How an error is told: HTTP status and stable code; ``quiet`` ones are the caller's affair and not logged."""
+
+    status: int
+    code: str
+    quiet: bool = True
+
+
+# Concrete before abstract: the first class that fits answers. Transient trouble is 5xx, so that providers come again.
+ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
+    errors.BodyTooLarge: ErrorAnswer(413, "body_too_large"),
+    errors.UnknownProduct: ErrorAnswer(422, "unknown_product"),
+    errors.IdempotencyMismatch: ErrorAnswer(422, "idempotency_mismatch"),
+    errors.InvalidRequest: ErrorAnswer(400, "invalid_request"),
+    errors.OrderNotFound: ErrorAnswer(404, "order_not_found"),
+    errors.ChannelNotFound: ErrorAnswer(404, "channel_not_found"),
+    errors.NotFound: ErrorAnswer(404, "not_found"),
+    errors.StillRunning: ErrorAnswer(409, "still_running"),
+    errors.OrderClosed: ErrorAnswer(409, "order_closed"),
+    errors.Conflict: ErrorAnswer(409, "conflict"),
+    errors.NotAuthentic: ErrorAnswer(400, "not_authentic"),
+    errors.UnknownOrder: ErrorAnswer(404, "unknown_order"),
+    errors.Mismatch: ErrorAnswer(409, "mismatch"),
+    errors.NotAccepted: ErrorAnswer(409, "not_accepted"),
+    errors.ProviderRefused: ErrorAnswer(422, "provider_refused"),
+    errors.ProviderMisconfigured: ErrorAnswer(503, "provider_misconfigured", quiet=False),
+    errors.ProviderUnavailable: ErrorAnswer(503, "provider_unavailable", quiet=False),
+    errors.ProviderError: ErrorAnswer(503, "provider_error", quiet=False),
+    errors.NoAnswer: ErrorAnswer(503, "no_answer", quiet=False),
+    errors.Overloaded: ErrorAnswer(503, "overloaded", quiet=False),
+    errors.Draining: ErrorAnswer(503, "draining"),
+    errors.DatabaseUnavailable: ErrorAnswer(503, "database_unavailable", quiet=False),
+    errors.ConfigurationError: ErrorAnswer(500, "configuration_error", quiet=False),
+    errors.PayplatError: ErrorAnswer(500, "internal_error", quiet=False),
+}
+_BY_STATUS = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+
+
+def error_answer(error: BaseException | None) -> ErrorAnswer:
+    """Return how ``error`` is told."""
+    for kind, answer in ERROR_TABLE.items():
+        if isinstance(error, kind):
+            return answer
+    if isinstance(error, HTTPError):
+        return ErrorAnswer(error.status_code, _BY_STATUS.get(error.status_code, "http_error"))
+    return ErrorAnswer(500, "internal_error", quiet=False)
+
+
+@stream_request_body
+class BaseHandler(RequestHandler):
+    """The base of all doors. Bodies stay raw bytes: no framework parses what a provider signed."""
+
+    request_id: str
+    # What a door offers; Tornado's 405 does not say it.
+    allowed_methods = ("GET",)
+
+    def prepare(self) -> None:
+        """Give the request its id and refuse a body that announces itself as too large."""
+        sent = self.request.headers.get("X-Request-Id", "")
+        self.request_id = sent if _REQUEST_ID.fullmatch(sent) else seam.new_id()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        self.set_header("X-Request-Id", self.request_id)
+        self._body = bytearray()
+        self._too_large = int(self.request.headers.get("Content-Length", 0)) > MAX_BODY
+        if self._too_large:
+            raise errors.BodyTooLarge
+
+    def data_received(self, chunk: bytes) -> None:
+        """Collect the body while it is small enough."""
+        if len(self._body) + len(chunk) > MAX_BODY:
+            self._too_large = True
+        else:
+            self._body += chunk
+
+    @property
+    def inbound(self) -> Inbound:
+        """The request as a provider may see it; raises BodyTooLarge."""
+        if self._too_large:
+            raise errors.BodyTooLarge
+        headers = {name.lower(): value for name, value in self.request.headers.get_all()}
+        return Inbound(headers, self.request.query, bytes(self._body))
+
+    def read_json(self, model: type[Model]) -> Model:
+        """Return the body as ``model``; raises InvalidRequest that names the field."""
+        try:
+            return model.model_validate(_parse_json(self.inbound.body))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or None
+            raise errors.InvalidRequest(first["msg"], field=field) from None
+
+    def answer(self, status: int, content: Mapping[str, Any]) -> None:
+        """Answer with JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer every error of every door as RFC 9457 ``application/problem+json``."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        told = error_answer(error or HTTPError(status_code))
+        self.set_status(told.status)
+        if told.status == 405:
+            self.set_header("Allow", ", ".join(self.allowed_methods))
+        self.tell_error(told, error)
+
+    def tell_error(self, told: ErrorAnswer, error: BaseException | None) -> None:
+        """Write the error's body; a channel's callback overrides this with its provider's own words."""
+        problem = {
+            "type": "about:blank",
+            "title": told.code.replace("_", " ").capitalize(),
+            "status": told.status,
+            "code": told.code,
+            "request_id": getattr(self, "request_id", None),
+        }
+        if isinstance(error, errors.PayplatError):
+            problem["detail"] = str(error)
+        field = getattr(error, "field", None)
+        if field:
+            problem["field"] = field
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(json.dumps(problem, ensure_ascii=False))
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        """Log what is ours to mend; a stack only for what nobody foresaw."""
+        told = error_answer(value)
+        if isinstance(value, errors.PayplatError):
+            if not told.quiet:
+                log.warning("refused", code=told.code, reason=str(value))
+        elif not isinstance(value, HTTPError):
+            log.error("uncaught", path=self.request.path, exc_info=(typ, value, tb))
+
+
+class NotFoundHandler(BaseHandler):
+    """The door where there is none."""
+
+    def prepare(self) -> None:
+        """Answer every method with our JSON 404."""
+        super().prepare()
+        raise errors.NotFound
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        return json.loads(body, object_pairs_hook=_no_duplicates, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise errors.InvalidRequest(f"The body is no valid JSON: {_shorten(error)}.") from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _shorten(error: BaseException) -> str:
+    return str(error).split(":")[0][:80]

@@ -1,0 +1,137 @@
+"""``POST /v1/create_order/``: the server prices the product, commits a pending order, and tells the client how to pay."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from payplat import seam
+from payplat.catalogue import Catalogue
+from payplat.errors import InvalidRequest, OrderClosed
+from payplat.handlers.factory import Channel
+from payplat.handlers.orders import order_answer
+from payplat.handlers.pay import PREPARING_SECONDS, AbstractPay
+from payplat.orders import Draft, Orders
+from payplat.purchase import Order, Prepared, Status
+from payplat.settings import Settings
+
+_Receiver = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
+_KEY_LENGTH = 255
+
+
+class OrderRequest(BaseModel):
+    """What the client says: which product, for whom, through which channel. Never a price."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    channel: Annotated[str, Field(max_length=64)]
+    product_id: Annotated[str, Field(max_length=100)]
+    receiver: _Receiver
+    quantity: Annotated[int, Field(ge=1, le=100)] = 1
+    method: Annotated[str, Field(max_length=32)] | None = None
+    return_url: Annotated[str, Field(max_length=256)] | None = None
+    metadata: Annotated[
+        dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=500)]],
+        Field(max_length=20),
+    ] = {}
+
+
+class CreateOrder(AbstractPay):
+    """The door that opens orders for every channel; the body names the channel."""
+
+    def initialize(  # type: ignore[override]
+        self,
+        channels: Mapping[str, Channel],
+        orders: Orders,
+        catalogue: Catalogue,
+        settings: Settings,
+        wake: Callable[[], None],
+    ) -> None:
+        """Receive the open channels instead of one provider."""
+        self.channels, self.orders, self.wake = channels, orders, wake
+        self.catalogue, self.configuration = catalogue, settings
+
+    async def post(self) -> None:
+        """Open the order, prepare the payment, answer 201."""
+        request = self.read_json(OrderRequest)
+        channel = self._channel(request)
+        self.channel, self.provider = channel.name, channel.provider
+        order, is_new = await self.orders.open(self._draft(request, channel))
+        payment = await self._payment(order, is_new=is_new)
+        self.answer(201, {**order_answer(order), "payment": dict(payment)})
+
+    async def _payment(self, order: Order, *, is_new: bool) -> Mapping[str, Any]:
+        if order.payment is not None:
+            return order.payment
+        if order.status in (Status.CLOSED, Status.HELD):
+            raise OrderClosed
+        if order.method in self.provider.remote_methods and not is_new:
+            await self.orders.begin_preparation(order.order_no, PREPARING_SECONDS)
+        prepared: Prepared = await self.create_order(order)
+        return prepared.parameters
+
+    def _channel(self, request: OrderRequest) -> Channel:
+        channel = self.channels.get(request.channel)
+        if channel is None:
+            raise InvalidRequest("This channel is not open.", field="channel")
+        if request.method not in (None, *channel.provider.methods):
+            raise InvalidRequest("The channel has no such method.", field="method")
+        allowed = self.configuration.apps[channel.settings.app].return_urls
+        if request.return_url and not request.return_url.startswith(tuple(allowed)):
+            raise InvalidRequest("The app does not allow this address.", field="return_url")
+        return channel
+
+    def _draft(self, request: OrderRequest, channel: Channel) -> Draft:
+        provider, now = channel.provider, seam.now()
+        product = self.catalogue.product(channel.settings.app, request.product_id)
+        currency, method = provider.currency, request.method or provider.methods[0]
+        order = Order(
+            order_no=seam.new_id(),
+            app=channel.settings.app,
+            channel=channel.name,
+            kind=provider.kind,
+            environment=self.configuration.environment,
+            account=provider.account,
+            method=method,
+            product_id=request.product_id,
+            sku=product.sku(provider.kind, request.product_id),
+            quantity=request.quantity,
+            amount=product.price(request.quantity, currency) if currency else None,
+            currency=currency,
+            title=product.title,
+            receiver=request.receiver,
+            metadata=request.metadata,
+            return_url=request.return_url,
+            status=Status.PENDING,
+            refunded=0,
+            payment=None,
+            created_at=now,
+            expires_at=_whole_second(now)
+            + self.configuration.orders.lifetime_seconds * seam.SECOND,
+            settled_at=None,
+        )
+        return Draft(
+            order,
+            idempotency_key=self._idempotency_key(),
+            request_sha256=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
+            preparing_until=self._preparing_until(method, now),
+            next_check_at=now + int(self.configuration.checks.backoff().delay(1) * seam.SECOND),
+        )
+
+    def _preparing_until(self, method: str, now: int) -> int:
+        remote = method in self.provider.remote_methods
+        return now + int(PREPARING_SECONDS * seam.SECOND) if remote else 0
+
+    def _idempotency_key(self) -> str | None:
+        key = self.request.headers.get("Idempotency-Key")
+        if key is not None and not (
+            0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()
+        ):
+            raise InvalidRequest("1 to 255 printable ASCII characters.", field="Idempotency-Key")
+        return key
+
+
+def _whole_second(now: int) -> int:
+    # Providers take the expiry in whole seconds; a later one than ours would let a closed order be paid.
+    return now // seam.SECOND * seam.SECOND

@@ -1,0 +1,47 @@
+"""``GET /v1/orders/<order_no>``: the order as clients and merchants see it, with what happened to it."""
+
+from typing import Any
+
+from payplat.decisions import rfc3339
+from payplat.errors import OrderNotFound
+from payplat.handlers.base import BaseHandler
+from payplat.orders import Orders, fits
+from payplat.purchase import Order
+from payplat.timeline import Timeline
+
+
+def order_answer(order: Order) -> dict[str, Any]:
+    """Return the order as the API tells it: minor units, RFC 3339 times in UTC."""
+    return {
+        "order_no": order.order_no,
+        "status": order.status,
+        "app": order.app,
+        "channel": order.channel,
+        "environment": order.environment,
+        "method": order.method,
+        "product_id": order.product_id,
+        "quantity": order.quantity,
+        "amount": order.amount,
+        "currency": order.currency,
+        "refunded": order.refunded,
+        "receiver": order.receiver,
+        "metadata": dict(order.metadata),
+        "created_at": rfc3339(order.created_at),
+        "expires_at": rfc3339(order.expires_at),
+        "settled_at": rfc3339(order.settled_at) if order.settled_at else None,
+    }
+
+
+class OrderHandler(BaseHandler):
+    """One order."""
+
+    def initialize(self, orders: Orders, timeline: Timeline) -> None:
+        """Receive the ledger and the timeline."""
+        self.orders, self.timeline = orders, timeline
+
+    async def get(self, order_no: str) -> None:
+        """Answer the order and its timeline, oldest first; 404 when there is none."""
+        if not fits(order_no):
+            raise OrderNotFound
+        order = await self.orders.get(order_no)
+        self.answer(200, {**order_answer(order), "timeline": await self.timeline.read(order)})

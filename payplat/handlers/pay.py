@@ -1,0 +1,128 @@
+"""AbstractPay: the steps of a purchase, in one place; a channel fills in what differs."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import structlog
+from prometheus_client import Counter
+
+from payplat import seam
+from payplat.decisions import Result, Settled
+from payplat.errors import Mismatch, NotAuthentic, UnknownOrder
+from payplat.handlers.base import BaseHandler
+from payplat.orders import Orders
+from payplat.provider import Account, Provider
+from payplat.purchase import Order, Prepared, Verdict
+from payplat.settings import ChannelSettings
+
+log = structlog.get_logger("payplat")
+# How long one request may ask the provider for payment parameters before a repeat of it may ask too; seconds.
+PREPARING_SECONDS = 20.0
+FORGED = Counter(
+    "payplat_forged_total", "Evidence refused because its provider did not sign it.", ["channel"]
+)
+
+
+class LogLimit:
+    """Permits one log line per key in ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = int(seconds * seam.SECOND)
+        self._next: dict[str, int] = {}
+
+    def permits(self, key: str) -> bool:
+        """Return whether a line may be written now."""
+        now = seam.now()
+        if now < self._next.get(key, 0):
+            return False
+        self._next[key] = now + self._interval
+        return True
+
+
+_forged_log = LogLimit(10.0)
+
+
+class AbstractPay(BaseHandler):
+    """One purchase: ``create_order`` → the user pays → ``respond_callback`` or ``verify_order`` → ``notify_delivery``.
+
+    A channel subclasses this, names its ``settings_type``, makes its provider, and writes ``respond_callback`` and
+    ``verify_order``. What lies behind them has no request in hand, so that the scheduled jobs do exactly the same.
+    """
+
+    settings_type: ClassVar[type[ChannelSettings]]
+    allowed_methods = ("POST",)
+    channel: str
+    provider: Provider
+    orders: Orders
+
+    @classmethod
+    def make_provider(cls, settings: Any, account: Account) -> Provider:
+        """Return the provider of one configured channel; raises ValueError that says which option does not fit."""
+        raise NotImplementedError
+
+    def initialize(
+        self, channel: str, provider: Provider, orders: Orders, wake: Callable[[], None], step: str
+    ) -> None:
+        """Receive the collaborators; ``step`` is the one that this request asks for of ``channel``."""
+        self.channel, self.provider, self.step = channel, provider, step
+        self.orders, self.wake = orders, wake
+
+    async def post(self) -> None:
+        """Take the step of the URL."""
+        await getattr(self, self.step)()
+
+    async def create_order(self, order: Order) -> Prepared:
+        """Ask the provider for what the client needs to pay ``order``, which is committed already.
+
+        An answer that must not change is kept with the order, so that a repeated request gets the same.
+        """
+        payment = await self.provider.prepare(order)
+        kept = payment.parameters if payment.keep else None
+        if order.method in self.provider.remote_methods:
+            await self.orders.end_preparation(order.order_no, kept)
+        return payment
+
+    async def respond_callback(self) -> None:
+        """Read the provider's notification, confirm it, answer in the provider's words.
+
+        Must answer success only after ``confirm`` returned. May raise any PayplatError.
+        """
+        raise NotImplementedError
+
+    async def verify_order(self) -> None:
+        """Read the client's evidence, ask the provider, confirm, answer with the order.
+
+        Must believe nothing that the client says about state or price. May raise any PayplatError.
+        """
+        raise NotImplementedError
+
+    async def confirm(self, verdict: Verdict) -> Settled:
+        """Settle the verdict in the ledger, then let the merchant know.
+
+        Returns after COMMIT. Raises UnknownOrder or Mismatch for authentic evidence that must not pay; it is kept.
+        """
+        settled = await self.orders.settle(verdict)
+        if settled.result is Result.UNKNOWN_ORDER:
+            raise UnknownOrder
+        if settled.result is Result.MISMATCH:
+            log.error("mismatch", order_no=verdict.order_no, field=settled.field)
+            raise Mismatch(settled.field)
+        if settled.result is Result.EXCESS:
+            log.error("excess", order_no=verdict.order_no, transaction_id=verdict.transaction_id)
+        await seam.reach("before_notify")
+        self.notify_delivery(settled)
+        return settled
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        """Count what was refused; forged notices, which anybody can send, fill no log."""
+        if isinstance(value, NotAuthentic):
+            FORGED.labels(self.channel).inc()
+            if _forged_log.permits(self.channel):
+                log.warning("forged", channel=self.channel, peer=self.request.remote_ip)
+        else:
+            super().log_exception(typ, value, tb)
+
+    def notify_delivery(self, settled: Settled) -> None:
+        """Wake the relay for the committed delivery; correctness never depends on it, and nobody waits for it."""
+        if settled.result not in (Result.REPEATED, Result.UNCHANGED):
+            self.wake()

@@ -1,0 +1,115 @@
+"""Lanes: loops that claim due rows and work on them; one lane never holds up another.
+
+Everything starts from the database. A wake-up makes a lane fast; correctness never depends on it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from payplat.database import Database
+from payplat.errors import PayplatError
+from payplat.leases import Queue
+
+log = structlog.get_logger("payplat")
+
+
+class Lane:
+    """Works on one lane of a queue: at most ``slots`` rows at once, each held for ``lease`` seconds.
+
+    ``perform`` gets a claimed row and must write its result through the queue's fence. When it fails, the row is due
+    again at the end of its lease. An idle lane looks every ``poll`` seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        queue: Queue,
+        name: str | None,
+        perform: Callable[[Row[Any]], Awaitable[None]],
+        *,
+        slots: int = 16,
+        lease: float = 30.0,
+        poll: float = 1.0,
+    ) -> None:
+        self._database, self._queue, self._name = database, queue, name
+        self._perform, self._slots, self._lease, self._poll = perform, slots, lease, poll
+        self._awake, self._stopping = asyncio.Event(), False
+        self._work: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Work until ``stop`` is called; then finish what was begun."""
+        while not self._stopping:
+            self._awake.clear()
+            found = await self._claim()
+            if not found:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._awake.wait(), self._poll)
+        if self._work:
+            await asyncio.wait(self._work)
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopping = True
+        self._awake.set()
+
+    async def _claim(self) -> bool:
+        """Begin to work on due rows; return whether there may be more."""
+        free = self._slots - len(self._work)
+        if free <= 0:
+            await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        try:
+            rows = await self._queue.claim(
+                self._database, self._name, limit=free, lease=self._lease
+            )
+        except PayplatError as error:
+            log.warning("claim failed", lane=self._name, reason=str(error))
+            return False
+        for row in rows:
+            task = asyncio.create_task(self._work_on(row))
+            self._work.add(task)
+            task.add_done_callback(self._work.discard)
+        return len(rows) == free
+
+    async def _work_on(self, row: Row[Any]) -> None:
+        try:
+            await self._perform(row)
+        except PayplatError as error:
+            log.warning("work failed", lane=self._name, reason=str(error))
+        except Exception:
+            log.exception("work failed", lane=self._name)
+
+
+class Worker:
+    """All lanes of this process, run together."""
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._lanes = lanes
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start every lane on the running loop."""
+        self._tasks = [asyncio.create_task(lane.run()) for lane in self._lanes]
+
+    def wake(self) -> None:
+        """Let every lane look for work now."""
+        for lane in self._lanes:
+            lane.wake()
+
+    async def stop(self, within: float = 25.0) -> None:
+        """Claim nothing more and finish what was begun, for at most ``within`` seconds; leases free the rest."""
+        for lane in self._lanes:
+            lane.stop()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=within)
+            for task in late:
+                task.cancel()

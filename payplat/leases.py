@@ -1,0 +1,80 @@
+"""Claim by lease: take due rows for a while, with a token that fences off whoever held them before.
+
+A claim moves the row's due time to the end of the lease, so a row whose holder died is simply due again. Compare-and-set
+only: right on SQLite, MariaDB, Galera and TiDB, without SKIP LOCKED and without a leader.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Table, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payplat import seam
+from payplat.database import Database
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Rows of ``table`` that wait for work: those where ``waiting`` holds and the time in column ``due`` has come.
+
+    ``lane`` is the column that keeps those apart who must not hold each other up.
+    """
+
+    table: Table
+    due: str
+    waiting: ColumnElement[bool]
+    lane: str | None = None
+
+    @property
+    def key(self) -> ColumnElement[Any]:
+        """The primary key."""
+        return next(iter(self.table.primary_key.columns))
+
+    async def claim(
+        self, database: Database, lane: str | None, *, limit: int, lease: float
+    ) -> Sequence[Row[Any]]:
+        """Take up to ``limit`` due rows of ``lane`` for ``lease`` seconds and return them, longest due first."""
+        token, now = seam.new_token(), seam.now()
+        due = self.table.c[self.due]
+        is_due = [self.waiting, due <= now]
+        if self.lane is not None:
+            is_due.append(self.table.c[self.lane] == lane)
+        candidates = select(self.key).where(*is_due).order_by(due).limit(limit)
+
+        async def body(connection: AsyncConnection) -> Sequence[Row[Any]]:
+            keys = list((await connection.execute(candidates)).scalars())
+            if not keys:
+                return []
+            taken = {"lease_token": token, self.due: now + int(lease * seam.SECOND)}
+            await connection.execute(
+                update(self.table).where(self.key.in_(keys), *is_due).values(taken)
+            )
+            mine = select(self.table).where(self.key.in_(keys), self.table.c.lease_token == token)
+            return (await connection.execute(mine.order_by(self.key))).all()
+
+        if not await database.read(lambda c: _any(c, candidates)):
+            return []
+        return await database.transaction(body)
+
+    async def extend(self, database: Database, row: Row[Any], lease: float) -> bool:
+        """Hold ``row`` for another ``lease`` seconds; return False when it is no longer ours."""
+        until = {self.due: seam.now() + int(lease * seam.SECOND)}
+
+        async def body(connection: AsyncConnection) -> bool:
+            return await self.release(connection, row, until)
+
+        return await database.transaction(body)
+
+    async def release(
+        self, connection: AsyncConnection, row: Row[Any], values: Mapping[str, Any]
+    ) -> bool:
+        """Write ``values`` to a claimed row if its token still stands; return whether it did."""
+        held = [self.key == row[0], self.table.c.lease_token == row.lease_token]
+        result = await connection.execute(update(self.table).where(*held).values(values))
+        return bool(result.rowcount)
+
+
+async def _any(connection: AsyncConnection, candidates: Any) -> bool:
+    return (await connection.execute(candidates.limit(1))).first() is not None

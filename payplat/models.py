@@ -1,0 +1,296 @@
+"""The tables. Every guarantee that a key can carry is a key here.
+
+Ids are byte-exact on every engine: most collations hold ``ORD1``, ``ord1`` and ``ORD1 `` for equal. Amounts are integers
+of minor units; every ``…_at`` is microseconds since 1970 in UTC.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.mysql import MEDIUMBLOB, MEDIUMTEXT, VARBINARY
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
+
+
+class Id(TypeDecorator[str]):
+    """A name compared byte by byte: VARBINARY where text would be collated. Refuses other types and longer values."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the column type of the engine."""
+        if dialect.name == "mysql":
+            return dialect.type_descriptor(VARBINARY(self.length))
+        return dialect.type_descriptor(String(self.length))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """Check type and length: MySQL compares a text column with 0 as equal, SQLite stores any length."""
+        if value is None:
+            return None
+        if type(value) is not str:
+            raise TypeError(f"an id is text, not {type(value).__name__}")
+        raw = value.encode()
+        if len(raw) > self.length:
+            raise ValueError(f"an id of {len(raw)} bytes does not fit in {self.length}")
+        return raw if dialect.name == "mysql" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Return text on every engine."""
+        return value.decode() if isinstance(value, bytes) else value
+
+
+Serial = BigInteger().with_variant(Integer, "sqlite")
+LongBytes = LargeBinary().with_variant(MEDIUMBLOB, "mysql")
+LongText = Text().with_variant(MEDIUMTEXT, "mysql")
+_MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+
+
+class Base(DeclarativeBase):
+    """The schema; constraints have names, so that migrations can speak of them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class OrderRow(Base):
+    """What was sold. ``next_check_at`` is null once nothing is left to ask; a lease moves it ahead."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        UniqueConstraint("app", "receiver", "idempotency_key"),
+        Index(None, "channel", "status", "next_check_at"),
+        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("(amount is null) = (currency is null)", name="currency"),
+        CheckConstraint("refunded >= 0", name="refunded"),
+        CheckConstraint("status in ('pending','paid','closed','held','refunded')", name="status"),
+        _MYSQL,
+    )
+
+    order_no: Mapped[str] = mapped_column(Id(32), primary_key=True)
+    app: Mapped[str] = mapped_column(Id(64))
+    channel: Mapped[str] = mapped_column(Id(64))
+    kind: Mapped[str] = mapped_column(Id(32))
+    environment: Mapped[str] = mapped_column(Id(16))
+    account: Mapped[str] = mapped_column(Id(128))
+    method: Mapped[str] = mapped_column(Id(32))
+    product_id: Mapped[str] = mapped_column(Id(128))
+    sku: Mapped[str] = mapped_column(Id(191))
+    quantity: Mapped[int] = mapped_column(Integer)
+    amount: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str | None] = mapped_column(Id(3))
+    title: Mapped[str] = mapped_column(Text)
+    receiver: Mapped[str] = mapped_column(Id(128))
+    extra: Mapped[str] = mapped_column("metadata", LongText)
+    return_url: Mapped[str | None] = mapped_column(Text)
+    idempotency_key: Mapped[str | None] = mapped_column(Id(255))
+    request_sha256: Mapped[str] = mapped_column(Id(64))
+    status: Mapped[str] = mapped_column(Id(16))
+    refunded: Mapped[int] = mapped_column(BigInteger)
+    payment: Mapped[str | None] = mapped_column(LongText)
+    preparing_until: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    settled_at: Mapped[int | None] = mapped_column(BigInteger)
+    next_check_at: Mapped[int | None] = mapped_column(BigInteger)
+    checks: Mapped[int] = mapped_column(Integer)
+    lease_token: Mapped[str | None] = mapped_column(Id(32))
+
+
+class PaymentRow(Base):
+    """The one provider transaction that paid an order, and why we believe it."""
+
+    __tablename__ = "payments"
+    __table_args__ = (UniqueConstraint("transaction_key"), _MYSQL)
+
+    order_no: Mapped[str] = mapped_column(Id(32), primary_key=True)
+    transaction_key: Mapped[str] = mapped_column(Id(64))
+    kind: Mapped[str] = mapped_column(Id(32))
+    environment: Mapped[str] = mapped_column(Id(16))
+    account: Mapped[str] = mapped_column(Id(128))
+    transaction_id: Mapped[str] = mapped_column(LongText)
+    amount: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str | None] = mapped_column(Id(3))
+    product: Mapped[str | None] = mapped_column(Id(191))
+    quantity: Mapped[int | None] = mapped_column(Integer)
+    payer: Mapped[str | None] = mapped_column(Id(191))
+    paid_at: Mapped[int | None] = mapped_column(BigInteger)
+    verified_at: Mapped[int] = mapped_column(BigInteger)
+    verifier: Mapped[str] = mapped_column(Id(128))
+    evidence_sha256: Mapped[str] = mapped_column(Id(64))
+
+
+class RefundRow(Base):
+    """Money that went back. ``amount`` is this refund's own part, null where only the whole is known."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        UniqueConstraint("kind", "environment", "account", "refund_key"),
+        Index(None, "order_no"),
+        _MYSQL,
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    order_no: Mapped[str] = mapped_column(Id(32))
+    kind: Mapped[str] = mapped_column(Id(32))
+    environment: Mapped[str] = mapped_column(Id(16))
+    account: Mapped[str] = mapped_column(Id(128))
+    transaction_key: Mapped[str] = mapped_column(Id(64))
+    refund_key: Mapped[str] = mapped_column(Id(191))
+    amount: Mapped[int | None] = mapped_column(BigInteger)
+    whole: Mapped[bool] = mapped_column(Integer)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    reversed_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class EvidenceRow(Base):
+    """Raw bytes that settled an order, or that could not: kept whole, bounded by the size of a request."""
+
+    __tablename__ = "evidence"
+    __table_args__ = (
+        UniqueConstraint("kind", "environment", "sha256"),
+        Index(None, "order_no"),
+        Index(None, "state", "id"),
+        CheckConstraint(
+            "state in ('used','waiting','quarantined','unclaimed','excess')", name="state"
+        ),
+        _MYSQL,
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    kind: Mapped[str] = mapped_column(Id(32))
+    environment: Mapped[str] = mapped_column(Id(16))
+    sha256: Mapped[str] = mapped_column(Id(64))
+    order_no: Mapped[str | None] = mapped_column(Id(64))
+    source: Mapped[str] = mapped_column(Id(16))
+    state: Mapped[str] = mapped_column(Id(16))
+    reason: Mapped[str] = mapped_column(Id(64))
+    raw: Mapped[bytes] = mapped_column(LongBytes)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class EventRow(Base):
+    """Something the merchant must learn. ``body`` is sent as it stands here, byte for byte."""
+
+    __tablename__ = "events"
+    __table_args__ = (UniqueConstraint("order_no", "type", "cause"), _MYSQL)
+
+    event_id: Mapped[str] = mapped_column(Id(40), primary_key=True)
+    order_no: Mapped[str] = mapped_column(Id(32))
+    app: Mapped[str] = mapped_column(Id(64))
+    type: Mapped[str] = mapped_column(Id(64))
+    cause: Mapped[str] = mapped_column(Id(200))
+    body: Mapped[str] = mapped_column(LongText)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeliveryRow(Base):
+    """One event on its way to one endpoint (``app/name``). A lease moves ``due_at`` ahead; its token is the fence."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("event_id", "endpoint"),
+        Index(None, "endpoint", "status", "due_at", "id"),
+        CheckConstraint("status in ('due','delivered','exhausted')", name="status"),
+        _MYSQL,
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    event_id: Mapped[str] = mapped_column(Id(40))
+    order_no: Mapped[str] = mapped_column(Id(32))
+    endpoint: Mapped[str] = mapped_column(Id(130))
+    status: Mapped[str] = mapped_column(Id(16))
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column(Integer)
+    lease_token: Mapped[str | None] = mapped_column(Id(32))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    delivered_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class DutyRow(Base):
+    """Something owed to a provider, such as giving late money back; leased and retried like a delivery."""
+
+    __tablename__ = "duties"
+    __table_args__ = (
+        UniqueConstraint("order_no", "what", "cause"),
+        Index(None, "channel", "status", "due_at", "id"),
+        CheckConstraint("status in ('due','done','exhausted')", name="status"),
+        _MYSQL,
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    order_no: Mapped[str] = mapped_column(Id(32))
+    channel: Mapped[str] = mapped_column(Id(64))
+    what: Mapped[str] = mapped_column(Id(32))
+    cause: Mapped[str] = mapped_column(Id(191))
+    status: Mapped[str] = mapped_column(Id(16))
+    due_at: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column(Integer)
+    lease_token: Mapped[str | None] = mapped_column(Id(32))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    done_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class AttemptRow(Base):
+    """One try to send a delivery or to do a duty: exactly one of the two ids is set."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index(None, "delivery_id"), Index(None, "duty_id"), _MYSQL)
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    delivery_id: Mapped[int | None] = mapped_column(BigInteger)
+    duty_id: Mapped[int | None] = mapped_column(BigInteger)
+    at: Mapped[int] = mapped_column(BigInteger)
+    ok: Mapped[bool] = mapped_column(Integer)
+    status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str] = mapped_column(Text)
+    milliseconds: Mapped[int] = mapped_column(Integer)
+
+
+class TimelineRow(Base):
+    """What happened to an order, when and by whom; only ever appended. ``detail`` is a JSON object."""
+
+    __tablename__ = "timeline"
+    __table_args__ = (Index(None, "order_no", "id"), _MYSQL)
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    order_no: Mapped[str] = mapped_column(Id(32))
+    at: Mapped[int] = mapped_column(BigInteger)
+    what: Mapped[str] = mapped_column(Id(32))
+    actor: Mapped[str] = mapped_column(Id(64))
+    detail: Mapped[str] = mapped_column(LongText)
+
+
+class SweepRow(Base):
+    """A periodic sweep: when it runs next and how far it has come. A lease moves ``next_at`` ahead."""
+
+    __tablename__ = "sweeps"
+    __table_args__ = (_MYSQL,)
+
+    name: Mapped[str] = mapped_column(Id(64), primary_key=True)
+    next_at: Mapped[int] = mapped_column(BigInteger)
+    position: Mapped[str] = mapped_column(Text)
+    lease_token: Mapped[str | None] = mapped_column(Id(32))

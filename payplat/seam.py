@@ -1,0 +1,71 @@
+"""The one door through which clock, ids, randomness and crash points enter, so that a test can hold them.
+
+In production each function is the plain thing. ``tests`` and the simulation replace the module's ``world``.
+Times are integers: microseconds since 1970 in UTC.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+
+SECOND = 1_000_000
+
+
+class World:
+    """The real world: system clock, system randomness, no crashes."""
+
+    def now(self) -> int:
+        """Return the time: microseconds since 1970, UTC."""
+        return time.time_ns() // 1000
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return ``count`` unpredictable bytes."""
+        return secrets.token_bytes(count)
+
+    def uniform(self) -> float:
+        """Return a number in [0, 1), for jitter."""
+        return random.random()  # noqa: S311 - jitter is no secret
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep that many seconds."""
+        await asyncio.sleep(seconds)
+
+    async def reach(self, point: str) -> None:
+        """Pass a named crash point; does nothing here."""
+
+
+world = World()
+
+
+def now() -> int:
+    """Return the time: microseconds since 1970, UTC."""
+    return world.now()
+
+
+def uniform() -> float:
+    """Return a number in [0, 1), for jitter."""
+    return world.uniform()
+
+
+async def sleep(seconds: float) -> None:
+    """Sleep that many seconds."""
+    await world.sleep(seconds)
+
+
+async def reach(point: str) -> None:
+    """Pass the crash point of that name."""
+    await world.reach(point)
+
+
+def new_id() -> str:
+    """Return a UUIDv7 (RFC 9562, 5.7) as 32 lower-case hex characters: 48 bits of milliseconds, 74 random bits."""
+    random_bits = int.from_bytes(world.random_bytes(10), "big")
+    high, low = random_bits >> 68, random_bits & ((1 << 62) - 1)
+    value = (now() // 1000) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
+    return f"{value:032x}"
+
+
+def new_token() -> str:
+    """Return an unguessable name of 32 hex characters, for leases."""
+    return world.random_bytes(16).hex()

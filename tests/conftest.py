@@ -1,0 +1,139 @@
+"""Fixtures for all tests: a loop per test, async fixtures, a private MariaDB, both databases, and a line of lanes."""
+
+import asyncio
+import inspect
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import tornado.ioloop
+import tornado.testing
+
+from payplat.database import Database
+from payplat.schema import migrate
+from tests.mariadb import MariaDB, start_mariadb
+
+REQUIRED = set(filter(None, os.environ.get("PAYPLAT_REQUIRE", "").split(",")))
+
+
+@pytest.fixture
+def io_loop() -> Iterator[tornado.ioloop.IOLoop]:
+    """A fresh loop, without the deprecated calls of pytest-tornado's own."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    io_loop = tornado.ioloop.IOLoop.current()
+    yield io_loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    asyncio.set_event_loop(None)
+    io_loop.close(all_fds=True)
+
+
+@pytest.fixture
+def _unused_port() -> Iterator[tuple[object, int]]:
+    sock, port = tornado.testing.bind_unused_port()
+    yield sock, port
+    sock.close()
+
+
+@pytest.fixture
+def base_url(http_port: int) -> str:
+    """The address of pytest-tornado's server."""
+    return f"http://127.0.0.1:{http_port}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    """Run async fixtures on the test's own loop."""
+    function = fixturedef.func
+    is_generator = inspect.isasyncgenfunction(function)
+    if not is_generator and not inspect.iscoroutinefunction(function):
+        return (yield)
+    io_loop = request.getfixturevalue("io_loop")
+
+    def run(*args, **kwargs):
+        if not is_generator:
+            return io_loop.run_sync(lambda: function(*args, **kwargs))
+        generator = function(*args, **kwargs)
+        value = io_loop.run_sync(generator.__anext__)
+
+        async def finish():
+            try:
+                await generator.__anext__()
+            except StopAsyncIteration:
+                return
+            raise RuntimeError("an async fixture yielded twice")
+
+        request.addfinalizer(lambda: io_loop.run_sync(finish))
+        return value
+
+    fixturedef.func = run
+    try:
+        return (yield)
+    finally:
+        fixturedef.func = function
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every coroutine test for pytest-tornado."""
+    for item in items:
+        if inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.gen_test(timeout=60))
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory) -> Iterator[MariaDB]:
+    """A private MariaDB for this run, or one named by PAYPLAT_TEST_MYSQL_URL."""
+    server = start_mariadb(tmp_path_factory.mktemp("mariadb"))
+    if server is None:
+        reason = "mariadbd not found: apt-get install mariadb-server-core mariadb-client-core"
+        if "mariadb" in REQUIRED:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database_url(request, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, on each engine in turn."""
+    request.node.user_properties.append(("lane", request.param))
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'payplat.db'}"
+    else:
+        server = request.getfixturevalue("mariadb")
+        with server.fresh_database() as url:
+            yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An empty database with the newest schema, on each engine in turn."""
+    database = Database(database_url)
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+_lanes: Counter[str] = Counter()
+
+
+def pytest_runtest_logreport(report):
+    """Count what ran on which lane."""
+    if report.when == "call" and report.passed:
+        _lanes.update([dict(report.user_properties).get("lane", "plain")])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what ran where, in one line."""
+    mysql = _lanes["mariadb"]
+    browser = _lanes["browser"]
+    skipped = "SKIPPED (apt-get install {})"
+    terminalreporter.write_line(
+        "lanes: "
+        f"plain {_lanes['plain']} passed | sqlite {_lanes['sqlite']} passed | mariadb "
+        + (f"{mysql} passed" if mysql else skipped.format("mariadb-server-core mariadb-client-core"))
+        + " | browser "
+        + (f"{browser} passed" if browser else skipped.format("chromium fonts-wqy-microhei"))
+    )

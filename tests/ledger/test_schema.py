@@ -1,0 +1,15 @@
+"""The schema on both engines."""
+
+from payplat import schema
+
+
+async def test_migrations_make_what_the_models_say(database):
+    """After the migrations the tables equal the models, so that neither can drift from the other."""
+    assert list(await schema.differences(database)) == []
+    assert await schema.version(database) == schema.newest_version()
+
+
+async def test_migrating_again_changes_nothing(database):
+    """A second run finds nothing to do, so that every start may try."""
+    await schema.migrate(database)
+    assert list(await schema.differences(database)) == []

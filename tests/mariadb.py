@@ -1,0 +1,126 @@
+"""A private MariaDB server for one test run: its own folder, a free port, gone afterwards."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pymysql
+
+# Users' PATH lacks the folder in which Debian keeps the server.
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+
+
+@dataclass
+class MariaDB:
+    """A running server."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    process: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, without a database."""
+        secret = f":{self.password}" if self.password else ""
+        return f"mariadb://{self.user}{secret}@{self.host}:{self.port}"
+
+    @contextlib.contextmanager
+    def fresh_database(self) -> Iterator[str]:
+        """Make an empty database and drop it afterwards; yields its address."""
+        name = f"payplat_{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        try:
+            yield f"{self.url}/{name}"
+        finally:
+            self.execute(f"DROP DATABASE IF EXISTS {name}")
+
+    def execute(self, statement: str, *arguments: object) -> list[tuple]:
+        """Run one statement as administrator."""
+        connection = pymysql.connect(
+            host=self.host, port=self.port, user=self.user, password=self.password, autocommit=True
+        )
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute(statement, arguments or None)
+            return list(cursor.fetchall())
+
+    def stop(self) -> None:
+        """End the server, if it is ours."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+
+
+def start_mariadb(folder: Path, *, durable: bool = False) -> MariaDB | None:
+    """Start a server in ``folder``; None when there is no MariaDB on this machine.
+
+    ``durable`` syncs every commit to disk, as production must; tests do without.
+    """
+    given = os.environ.get("PAYPLAT_TEST_MYSQL_URL")
+    if given:
+        parts = urlsplit(given)
+        return MariaDB(parts.hostname, parts.port or 3306, parts.username, parts.password or "")
+    daemon, install = (shutil.which(name, path=_PATH) for name in ("mariadbd", "mariadb-install-db"))
+    if not daemon or not install:
+        return None
+    user = _user()
+    if user:
+        for path in (folder, *folder.parents[:2]):
+            path.chmod(0o755)
+        shutil.chown(folder, user)
+    as_user = [f"--user={user}"] if user else []
+    data = folder / "data"
+    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(
+        [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
+         "--skip-test-db", *as_user],
+        **quiet,
+    )
+    port = _free_port()
+    arguments = [
+        daemon, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1",
+        f"--socket={folder / 'sock'}", "--skip-log-bin", "--skip-name-resolve",
+        f"--innodb-flush-log-at-trx-commit={int(durable)}", f"--log-error={folder / 'log'}", *as_user,
+    ]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = MariaDB("127.0.0.1", port, "root", "", process)
+    _wait(server)
+    return server
+
+
+def _wait(server: MariaDB) -> None:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            server.execute("SELECT 1")
+        except pymysql.err.OperationalError:
+            if time.monotonic() > until or server.process.poll() is not None:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _user() -> str | None:
+    """Root may not run the server as itself unless told so; the account exists where Debian made it."""
+    if os.geteuid() != 0:
+        return None
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam("mysql").pw_name
+    return "root"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
