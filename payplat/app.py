@@ -80,7 +80,7 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     """Open database, catalogue and channels, and close them in the end; raises ConfigurationError."""
     catalogue = read_catalogue(settings.folder / settings.catalogue)
     channels = open_channels(settings, doors)
-    terms = _terms(settings)
+    terms = terms_of(settings)
     database = database_of(settings)
     endpoints = _endpoints(settings)
     delivery = settings.delivery
@@ -184,7 +184,7 @@ async def start_worker(platform: Platform, worker: Worker) -> None:
 
 
 def _sweeps(platform: Platform) -> Sweeps:
-    untold = UntoldOrders(platform.database, _terms(platform.settings))
+    untold = UntoldOrders(platform.database, terms_of(platform.settings))
     return Sweeps(platform.database, {"untold_orders": Sweep(60.0, untold.run)})
 
 
@@ -199,7 +199,8 @@ def _readiness(platform: Platform) -> dict[str, Callable[[], Awaitable[None]]]:
     return {"database": lambda: ping(platform.database), "schema": schema, "serving": not_draining}
 
 
-def _terms(settings: Settings) -> dict[str, Terms]:
+def terms_of(settings: Settings) -> dict[str, Terms]:
+    """Return what the configuration demands of the ledger, by channel."""
     return {
         name: Terms(
             channel.late,

@@ -44,12 +44,12 @@ class Id(TypeDecorator[str]):
         """Check type and length: MySQL compares a text column with 0 as equal, SQLite stores any length."""
         if value is None:
             return None
-        if type(value) is not str:
+        if not isinstance(value, str):
             raise TypeError(f"an id is text, not {type(value).__name__}")
         raw = value.encode()
         if len(raw) > self.length:
             raise ValueError(f"an id of {len(raw)} bytes does not fit in {self.length}")
-        return raw if dialect.name == "mysql" else value
+        return raw if dialect.name == "mysql" else str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Return text on every engine."""

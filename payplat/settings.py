@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from payplat.errors import ConfigurationError
 from payplat.purchase import LatePolicy
@@ -171,12 +171,12 @@ def read_settings(
     """
     faults: list[str] = []
     raw = _merged(path, environ, faults)
-    model = _model(raw, kinds, faults)
+    if "channels" in raw:
+        raw["channels"] = _channels(raw["channels"], kinds, faults)
     try:
-        settings = model.model_validate(raw)
+        settings = Settings.model_validate(raw)
     except ValidationError as error:
-        faults += [_fault(e["loc"], e["msg"]) for e in error.errors(include_input=False)]
-        raise ConfigurationError(faults) from None
+        raise ConfigurationError(faults + _told(error)) from None
     faults += _contradictions(settings)
     if faults:
         raise ConfigurationError(faults)
@@ -195,31 +195,22 @@ def walk(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Section]]:
                 yield from walk(table, ".".join(filter(None, (prefix, name, key))))
 
 
-def _model(
-    raw: Mapping[str, Any], kinds: Mapping[str, type[ChannelSettings]], faults: list[str]
-) -> type[Settings]:
-    """Return Settings with each configured channel typed by its kind."""
-    fields: dict[str, Any] = {}
-    channels = raw.get("channels", {})
-    for name, table in channels.items() if isinstance(channels, dict) else ():
+def _channels(
+    tables: Any, kinds: Mapping[str, type[ChannelSettings]], faults: list[str]
+) -> dict[str, ChannelSettings]:
+    """Return each channel's table as its kind's own settings; faults are added with the key's full name."""
+    channels: dict[str, ChannelSettings] = {}
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        channels[name] = ChannelSettings()
         kind = str(table.get("kind", name)) if isinstance(table, dict) else name
-        if kind in kinds:
-            fields[name] = (kinds[kind], ...)
-        else:
+        if kind not in kinds:
             faults.append(f"channels.{name}.kind: no such kind of channel is installed")
-            fields[name] = (Any, ...)
-    opened = create_model("Channels", __base__=_Channels, **fields)
-    return (
-        create_model("Settings", __base__=Settings, channels=(opened, ...)) if fields else Settings
-    )
-
-
-class _Channels(Section):
-    """The opened channels, each a field of its own kind's type."""
-
-    def items(self) -> Iterator[tuple[str, ChannelSettings]]:
-        for name in type(self).model_fields:
-            yield name, getattr(self, name)
+            continue
+        try:
+            channels[name] = kinds[kind].model_validate(table)
+        except ValidationError as error:
+            faults += _told(error, "channels", name)
+    return channels
 
 
 def _merged(path: Path | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
@@ -277,9 +268,12 @@ def _resolve(value: Any, folder: Path, name: str, faults: list[str]) -> Any:
     return value
 
 
-def _fault(location: tuple[int | str, ...], message: str) -> str:
+def _told(error: ValidationError, *prefix: str) -> list[str]:
     words = {"Field required": "missing", "Extra inputs are not permitted": "unknown key"}
-    return f"{'.'.join(str(part) for part in location)}: {words.get(message, message)}"
+    return [
+        f"{'.'.join(map(str, (*prefix, *e['loc'])))}: {words.get(e['msg'], e['msg'])}"
+        for e in error.errors(include_input=False)
+    ]
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

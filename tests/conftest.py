@@ -12,8 +12,10 @@ import tornado.ioloop
 import tornado.testing
 
 from payplat.database import Database
+from payplat.demo.stage import Stage, set_stage
 from payplat.schema import migrate
 from tests.mariadb import MariaDB, start_mariadb
+from tests.stage import Client
 
 REQUIRED = set(filter(None, os.environ.get("PAYPLAT_REQUIRE", "").split(",")))
 
@@ -133,7 +135,37 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line(
         "lanes: "
         f"plain {_lanes['plain']} passed | sqlite {_lanes['sqlite']} passed | mariadb "
-        + (f"{mysql} passed" if mysql else skipped.format("mariadb-server-core mariadb-client-core"))
+        + (
+            f"{mysql} passed"
+            if mysql
+            else skipped.format("mariadb-server-core mariadb-client-core")
+        )
         + " | browser "
         + (f"{browser} passed" if browser else skipped.format("chromium fonts-wqy-microhei"))
     )
+
+
+@pytest.fixture
+def overrides() -> dict[str, str]:
+    """Configuration that a test module sets differently, as in the environment."""
+    return {}
+
+
+@pytest.fixture
+async def stage(
+    database_url: str, overrides: dict[str, str], tmp_path: Path
+) -> AsyncIterator[Stage]:
+    """The whole service with its worker, simulators and a merchant, on each engine in turn."""
+    database = Database(database_url)
+    await migrate(database)
+    await database.close()
+    async with set_stage(
+        tmp_path, overrides={"PAYPLAT_DATABASE__URL": database_url, **overrides}
+    ) as stage:
+        yield stage
+
+
+@pytest.fixture
+def client(stage: Stage) -> Client:
+    """A client of the staged service."""
+    return Client(stage)

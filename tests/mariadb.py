@@ -70,7 +70,9 @@ def start_mariadb(folder: Path, *, durable: bool = False) -> MariaDB | None:
     if given:
         parts = urlsplit(given)
         return MariaDB(parts.hostname, parts.port or 3306, parts.username, parts.password or "")
-    daemon, install = (shutil.which(name, path=_PATH) for name in ("mariadbd", "mariadb-install-db"))
+    daemon, install = (
+        shutil.which(name, path=_PATH) for name in ("mariadbd", "mariadb-install-db")
+    )
     if not daemon or not install:
         return None
     user = _user()
@@ -82,15 +84,29 @@ def start_mariadb(folder: Path, *, durable: bool = False) -> MariaDB | None:
     data = folder / "data"
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(
-        [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
-         "--skip-test-db", *as_user],
+        [
+            install,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            *as_user,
+        ],
         **quiet,
     )
     port = _free_port()
     arguments = [
-        daemon, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1",
-        f"--socket={folder / 'sock'}", "--skip-log-bin", "--skip-name-resolve",
-        f"--innodb-flush-log-at-trx-commit={int(durable)}", f"--log-error={folder / 'log'}", *as_user,
+        daemon,
+        "--no-defaults",
+        f"--datadir={data}",
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        f"--socket={folder / 'sock'}",
+        "--skip-log-bin",
+        "--skip-name-resolve",
+        f"--innodb-flush-log-at-trx-commit={int(durable)}",
+        f"--log-error={folder / 'log'}",
+        *as_user,
     ]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     server = MariaDB("127.0.0.1", port, "root", "", process)

@@ -1,0 +1,145 @@
+"""``payplat doctor``: looks at an installation and says what is well and what is not, a line each."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from payplat import schema, seam
+from payplat.app import database_of
+from payplat.catalogue import read_catalogue
+from payplat.database import Database
+from payplat.errors import ConfigurationError, PayplatError
+from payplat.registry import Doors, open_channels
+from payplat.settings import Settings
+
+_WANTED = {
+    "@@transaction_isolation": ("READ-COMMITTED", "isolation"),
+    "@@sql_mode": ("STRICT_ALL_TABLES", "sql_mode"),
+    "@@time_zone": ("+00:00", "time zone"),
+    "@@innodb_flush_log_at_trx_commit": ("1", "durability (innodb_flush_log_at_trx_commit)"),
+}
+_MOST_SKEW = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    ok: bool
+    says: str
+
+
+async def examine(settings: Settings, doors: Doors) -> AsyncIterator[Finding]:
+    """Yield a finding for everything that can be looked at; a fault hides only what depends on it."""
+    yield Finding("configuration", ok=True, says=f"complete, environment is {settings.environment}")
+    yield await _look("catalogue", lambda: _catalogue(settings))
+    database = database_of(settings)
+    try:
+        async for finding in _examine_database(database):
+            yield finding
+    finally:
+        await database.close()
+    async for finding in _examine_channels(settings, doors):
+        yield finding
+
+
+async def _examine_database(database: Database) -> AsyncIterator[Finding]:
+    reached = await _look("database", lambda: _reach(database))
+    yield reached
+    if not reached.ok:
+        return
+    yield await _look("migrations", lambda: _migrations(database))
+    if database.is_sqlite:
+        yield await _look("clock", _nothing_to_compare)
+        return
+    for variable, (wanted, name) in _WANTED.items():
+        yield await _look(name, lambda v=variable, w=wanted: _variable(database, v, w))  # type: ignore[misc]
+    yield await _look("collation", lambda: _collation(database))
+    yield await _look("clock", lambda: _database_clock(database))
+
+
+async def _examine_channels(settings: Settings, doors: Doors) -> AsyncIterator[Finding]:
+    try:
+        channels = open_channels(settings, doors)
+    except ConfigurationError as error:
+        for fault in error.faults:
+            yield Finding("keys", ok=False, says=fault)
+        return
+    yield Finding("keys", ok=True, says=f"readable for {', '.join(channels)}")
+    for name, channel in channels.items():
+        yield await _look(f"channel {name}", channel.provider.probe)
+        await channel.provider.aclose()
+
+
+async def _look(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
+    try:
+        return Finding(what, ok=True, says=await look())
+    except PayplatError as error:
+        return Finding(what, ok=False, says=str(error))
+
+
+async def _catalogue(settings: Settings) -> str:
+    products = read_catalogue(settings.folder / settings.catalogue).products
+    for app in settings.apps:
+        if app not in products:
+            raise ConfigurationError([f"{settings.catalogue}: the app {app} sells nothing"])
+    return f"{sum(len(sold) for sold in products.values())} products"
+
+
+async def _reach(database: Database) -> str:
+    name = "sqlite_version()" if database.is_sqlite else "version()"
+    started = time.monotonic()
+    version = await _scalar(database, f"SELECT {name}")
+    return (
+        f"{database.url.get_backend_name()} {version}, {(time.monotonic() - started) * 1000:.0f} ms"
+    )
+
+
+async def _migrations(database: Database) -> str:
+    if database.is_sqlite:
+        await schema.migrate(database)
+    found, newest = await schema.version(database), schema.newest_version()
+    if found != newest:
+        raise ConfigurationError(
+            [f"at {found or 'nothing'}, not at {newest}: run `payplat migrate`"]
+        )
+    if await schema.differences(database):
+        raise ConfigurationError(["the tables differ from what this version expects"])
+    return f"at {found}, the newest"
+
+
+async def _variable(database: Database, variable: str, wanted: str) -> str:
+    found = str(await _scalar(database, f"SELECT {variable}"))
+    if wanted not in found:
+        raise ConfigurationError([f"is {found}, must be {wanted}"])
+    return wanted
+
+
+async def _collation(database: Database) -> str:
+    """Ask the tables themselves: an id that compares like text is another id's equal."""
+    wanted = (
+        "SELECT count(*) FROM information_schema.columns WHERE table_schema = database()"
+        " AND column_name IN ('order_no','transaction_key','idempotency_key') AND data_type <> 'varbinary'"
+    )
+    if await _scalar(database, wanted):
+        raise ConfigurationError(["ids are not stored byte by byte"])
+    return "ids are byte-exact"
+
+
+async def _database_clock(database: Database) -> str:
+    theirs = float(await _scalar(database, "SELECT unix_timestamp(now(6))"))
+    skew = abs(theirs - seam.now() / seam.SECOND)
+    if skew > _MOST_SKEW:
+        raise ConfigurationError([f"differs from the database's by {skew:.0f} s"])
+    return f"within {_MOST_SKEW:.0f} s of the database's"
+
+
+async def _nothing_to_compare() -> str:
+    return "an embedded database has no clock of its own to compare with"
+
+
+async def _scalar(database: Database, statement: str) -> str:
+    return str((await database.read(lambda c: c.execute(text(statement)))).scalar_one())

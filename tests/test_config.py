@@ -1,0 +1,206 @@
+"""The documented configuration is the one that the code knows."""
+
+import base64
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import BaseModel
+
+from payplat.app import terms_of
+from payplat.catalogue import read_catalogue
+from payplat.errors import ConfigurationError
+from payplat.registry import installed_doors, open_channels
+from payplat.settings import Settings, read_settings, walk
+
+CONFIG = Path(__file__).parent.parent / "config"
+DOORS = installed_doors()
+KINDS = {kind: door.settings_type for kind, door in DOORS.items()}
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+
+
+def pem_pair() -> tuple[str, str]:
+    """A private key and its public half."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private.decode(), public.decode()
+
+
+@pytest.fixture(scope="module")
+def keys() -> dict[str, str]:
+    """A private key of ours and a public key of Alipay's."""
+    return {"private_key": pem_pair()[0], "alipay_public_key": pem_pair()[1]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, keys: dict[str, str]) -> Path:
+    """The documented configuration with the files it names."""
+    (tmp_path / "payplat.toml").write_text((CONFIG / "payplat.toml").read_text())
+    (tmp_path / "products.toml").write_text((CONFIG / "products.toml").read_text())
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "main_endpoint").write_text(SECRET)
+    (secrets / "alipay_private_key.pem").write_text(keys["private_key"])
+    (secrets / "alipay_public_key.pem").write_text(keys["alipay_public_key"])
+    return tmp_path
+
+
+def read(folder: Path, **environ: str) -> Settings:
+    """Read the configuration in ``folder``."""
+    return read_settings(folder / "payplat.toml", environ, KINDS)
+
+
+def faults(folder: Path, **environ: str) -> str:
+    """All faults of the configuration in ``folder``, a line each."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(folder, **environ)
+    return "\n".join(caught.value.faults)
+
+
+def test_the_documented_configuration_opens(folder):
+    """The file that documents every key is itself a working configuration."""
+    settings = read(folder)
+    channels = open_channels(settings, DOORS)
+    assert channels["alipay"].provider.account == "2021000000000000/2088000000000000"
+    assert terms_of(settings)["alipay"].endpoints == ("default/main",)
+    assert read_catalogue(folder / "products.toml").product("default", "coins_500").prices == {
+        "CNY": 600
+    }
+
+
+def _documented() -> set[str]:
+    """The full names of all keys in the file, those in comments too."""
+    text = re.sub(r"(?m)^#(?=[a-z_]+ = )", "", (CONFIG / "payplat.toml").read_text())
+    return set(_names(tomllib.loads(text)))
+
+
+def _names(table: dict, prefix: str = "") -> list[str]:
+    names = []
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        inner = isinstance(value, dict) and key != "product_codes"
+        names += _names(value, f"{name}.") if inner else [name]
+    return names
+
+
+def test_every_key_is_documented_and_every_documented_key_exists(folder):
+    """Code and file name the same keys, so that neither can be out of date."""
+    known = {
+        ".".join(filter(None, (prefix, field)))
+        for prefix, section in walk(read(folder))
+        for field in type(section).model_fields
+        if not _is_table(section, field) and field != "folder"
+    }
+    assert _documented() == known
+
+
+def _is_table(section: BaseModel, field: str) -> bool:
+    value = getattr(section, field)
+    return isinstance(value, BaseModel) or (isinstance(value, dict) and field != "product_codes")
+
+
+def test_later_layers_win(folder, tmp_path_factory, keys):
+    """A secret file beats the TOML file, the environment beats both."""
+    secrets = tmp_path_factory.mktemp("credentials")
+    (secrets / "channels.alipay.app_id").write_text("2021999999999999\n")
+    (secrets / "server.port").write_text("1111")
+    settings = read(folder, PAYPLAT_SECRETS=str(secrets), PAYPLAT_SERVER__PORT="2222")
+    assert settings.channels["alipay"].app_id == "2021999999999999"
+    assert settings.server.port == 2222
+
+
+def test_all_faults_come_in_one_list(folder):
+    """Unknown keys, missing keys and wrong values are told together, each by its full name."""
+    text = (folder / "payplat.toml").read_text()
+    text = text.replace("[server]", "[server]\nprot = 1").replace(
+        'seller_id = "2088', '#seller_id = "2088'
+    )
+    (folder / "payplat.toml").write_text(
+        text.replace("lifetime_seconds = 1800", "lifetime_seconds = 1")
+    )
+    told = faults(
+        folder,
+        PAYPLAT_DATABSE__URL="sqlite:///x",
+        PAYPLAT_APPS__DEFAULT__ENDPOINTS__MAIN__SECRET="weak",
+    )
+    assert "server.prot: unknown key" in told
+    assert "channels.alipay.seller_id: missing" in told
+    assert "orders.lifetime_seconds: Input should be greater" in told
+    assert "databse: unknown key" in told
+    assert "weak" not in told
+
+
+def test_a_weak_webhook_secret_stops_the_start(folder):
+    """A secret that is no long random key is refused by name, and its value is not told."""
+    told = faults(folder, PAYPLAT_APPS__DEFAULT__ENDPOINTS__MAIN__SECRET="whsec_c2hvcnQ=")
+    assert "apps.default.endpoints.main.secret" in told
+    assert "c2hvcnQ" not in told
+
+
+def test_a_channel_of_no_app_or_kind_stops_the_start(folder):
+    """A channel must belong to an app that exists and be of a kind that is installed."""
+    assert "channels.alipay.app: there is no [apps.other]" in faults(
+        folder, PAYPLAT_CHANNELS__ALIPAY__APP="other"
+    )
+    assert "channels.paypal.kind" in faults(folder, PAYPLAT_CHANNELS__PAYPAL__APP="default")
+
+
+def test_production_refuses_what_only_the_sandbox_may(folder):
+    """Open clients, http, loopback and foreign gateways are named one by one."""
+    told = faults(
+        folder,
+        PAYPLAT_ENVIRONMENT="production",
+        PAYPLAT_PUBLIC_URL="http://pay.example.com",
+        PAYPLAT_APPS__DEFAULT__ENDPOINTS__MAIN__URL="https://127.0.0.1/x",
+        PAYPLAT_CHANNELS__ALIPAY__GATEWAY="https://openapi.example.com/gateway.do",
+    )
+    for name in (
+        "auth.mode",
+        "public_url",
+        "apps.default.endpoints.main.url",
+        "channels.alipay.gateway",
+    ):
+        assert f"{name}:" in told
+
+
+def test_wrong_or_swapped_keys_stop_the_start(folder, keys):
+    """A key that cannot be read, or our own public key in Alipay's place, is refused without being told."""
+    for name, value in (("PRIVATE_KEY", "MIIE" * 40), ("ALIPAY_PUBLIC_KEY", keys["private_key"])):
+        settings = read(folder, **{f"PAYPLAT_CHANNELS__ALIPAY__{name}": value})
+        with pytest.raises(ConfigurationError) as caught:
+            open_channels(settings, DOORS)
+        assert caught.value.faults[0].startswith(f"channels.alipay: {name.lower()}")
+        assert value[30:60] not in str(caught.value)
+
+
+def test_secrets_are_masked(folder, keys):
+    """Neither repr nor str of the settings shows a key, a secret or the database's password."""
+    settings = read(folder, PAYPLAT_DATABASE__URL="mariadb://pay:hunter2@db/payplat")
+    shown = repr(settings) + str(settings.model_dump())
+    for secret in (SECRET[6:30], "hunter2", keys["private_key"][60:100]):
+        assert secret not in shown
+
+
+def test_two_accounts_of_one_provider(folder, keys):
+    """A channel's name need not be its kind: two Alipay accounts are two channels."""
+    second = {
+        f"PAYPLAT_CHANNELS__ALIPAY_HK__{name.upper()}": value
+        for name, value in {
+            **keys,
+            "kind": "alipay",
+            "app_id": "2021000000000002",
+            "seller_id": "2088" + "1" * 12,
+        }.items()
+    }
+    channels = open_channels(read(folder, **second), DOORS)
+    assert channels["alipay_hk"].provider.account != channels["alipay"].provider.account
