@@ -70,7 +70,7 @@ class Relay:
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""
-        lease = self._timeout + 15.0
+        lease = self._timeout + 5.0
         return [
             Lane(self._database, QUEUE, name, self.deliver, lease=lease) for name in self._endpoints
         ]

@@ -3,8 +3,10 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from payplat import schema, seam
 from payplat.app import database_of
@@ -14,11 +16,12 @@ from payplat.errors import ConfigurationError, PayplatError
 from payplat.registry import Doors, open_channels
 from payplat.settings import Settings
 
+# What each session must have, by the names of MariaDB and MySQL.
 _WANTED = {
-    "@@transaction_isolation": ("READ-COMMITTED", "isolation"),
-    "@@sql_mode": ("STRICT_ALL_TABLES", "sql_mode"),
-    "@@time_zone": ("+00:00", "time zone"),
-    "@@innodb_flush_log_at_trx_commit": ("1", "durability (innodb_flush_log_at_trx_commit)"),
+    "isolation": ("'tx_isolation', 'transaction_isolation'", "READ-COMMITTED"),
+    "sql_mode": ("'sql_mode'", "STRICT_ALL_TABLES"),
+    "time zone": ("'time_zone'", "+00:00"),
+    "durability": ("'innodb_flush_log_at_trx_commit'", "1"),
 }
 _MOST_SKEW = 5.0
 
@@ -55,8 +58,8 @@ async def _examine_database(database: Database) -> AsyncIterator[Finding]:
     if database.is_sqlite:
         yield await _look("clock", _nothing_to_compare)
         return
-    for variable, (wanted, name) in _WANTED.items():
-        yield await _look(name, lambda v=variable, w=wanted: _variable(database, v, w))  # type: ignore[misc]
+    for what, (names, wanted) in _WANTED.items():
+        yield await _look(what, partial(_variable, database, names, wanted))
     yield await _look("collation", lambda: _collation(database))
     yield await _look("clock", lambda: _database_clock(database))
 
@@ -77,8 +80,8 @@ async def _examine_channels(settings: Settings, doors: Doors) -> AsyncIterator[F
 async def _look(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
     try:
         return Finding(what, ok=True, says=await look())
-    except PayplatError as error:
-        return Finding(what, ok=False, says=str(error))
+    except (PayplatError, SQLAlchemyError) as error:
+        return Finding(what, ok=False, says=str(error).splitlines()[0])
 
 
 async def _catalogue(settings: Settings) -> str:
@@ -111,11 +114,12 @@ async def _migrations(database: Database) -> str:
     return f"at {found}, the newest"
 
 
-async def _variable(database: Database, variable: str, wanted: str) -> str:
-    found = str(await _scalar(database, f"SELECT {variable}"))
+async def _variable(database: Database, names: str, wanted: str) -> str:
+    shown = text(f"SHOW VARIABLES WHERE variable_name IN ({names})")
+    name, found = (await database.read(lambda c: c.execute(shown))).one()
     if wanted not in found:
-        raise ConfigurationError([f"is {found}, must be {wanted}"])
-    return wanted
+        raise ConfigurationError([f"{name} is {found}, must be {wanted}"])
+    return f"{name} is {wanted}"
 
 
 async def _collation(database: Database) -> str:
@@ -124,7 +128,7 @@ async def _collation(database: Database) -> str:
         "SELECT count(*) FROM information_schema.columns WHERE table_schema = database()"
         " AND column_name IN ('order_no','transaction_key','idempotency_key') AND data_type <> 'varbinary'"
     )
-    if await _scalar(database, wanted):
+    if await _scalar(database, wanted) != "0":
         raise ConfigurationError(["ids are not stored byte by byte"])
     return "ids are byte-exact"
 

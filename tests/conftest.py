@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import tornado.ioloop
 import tornado.testing
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from payplat.database import Database
-from payplat.demo.stage import Stage, set_stage
+from payplat.demo.stage import Stage, new_key_pair, set_stage
 from payplat.schema import migrate
+from payplat.simulators.alipay.server import AlipaySimulator
 from tests.mariadb import MariaDB, start_mariadb
 from tests.stage import Client
 
@@ -151,16 +153,29 @@ def overrides() -> dict[str, str]:
     return {}
 
 
+@pytest.fixture(scope="session")
+def key_pairs() -> tuple[tuple[str, str], rsa.RSAPrivateKey]:
+    """The app's key pair and Alipay's key, made once: making keys is slow."""
+    return new_key_pair(), rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @pytest.fixture
-async def stage(
-    database_url: str, overrides: dict[str, str], tmp_path: Path
-) -> AsyncIterator[Stage]:
-    """The whole service with its worker, simulators and a merchant, on each engine in turn."""
+def works() -> bool:
+    """Whether the staged service runs its worker."""
+    return True
+
+
+@pytest.fixture
+async def stage(database_url, overrides, works, key_pairs, tmp_path) -> AsyncIterator[Stage]:
+    """The whole service, simulators and a merchant, on each engine in turn."""
     database = Database(database_url)
     await migrate(database)
     await database.close()
+    ours, theirs = key_pairs
+    alipay = AlipaySimulator(time_factor=100.0, platform_key=theirs)
+    given = {"PAYPLAT_DATABASE__URL": database_url, **overrides}
     async with set_stage(
-        tmp_path, overrides={"PAYPLAT_DATABASE__URL": database_url, **overrides}
+        tmp_path, overrides=given, work=works, alipay=alipay, key_pair=ours
     ) as stage:
         yield stage
 

@@ -43,10 +43,12 @@ async def set_stage(
     overrides: Mapping[str, str] | None = None,
     work: bool = True,
     alipay: AlipaySimulator | None = None,
+    key_pair: tuple[str, str] | None = None,
 ) -> AsyncIterator[Stage]:
     """Set everything up in ``folder`` and take it down in the end.
 
-    ``overrides`` are configuration as in the environment (``PAYPLAT_DATABASE__URL`` …).
+    ``overrides`` are configuration as in the environment (``PAYPLAT_DATABASE__URL`` …); ``key_pair`` is the app's private
+    and public key, made afresh when left out.
     """
     alipay = alipay or AlipaySimulator(time_factor=100.0)
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
@@ -56,27 +58,36 @@ async def set_stage(
     sockets = bind_sockets(0, "127.0.0.1")
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     try:
-        path = write_configuration(folder, url, alipay, merchant, secret)
+        path = write_configuration(
+            folder, url, alipay, merchant, secret, key_pair or new_key_pair()
+        )
         settings = _read(path, overrides or {})
         async with open_platform(settings, installed_doors()) as platform:
             server, worker = make_server(platform), make_worker(platform)
             server.add_sockets(sockets)
             if work:
                 await start_worker(platform, worker)
-            yield Stage(folder, settings, platform, worker, url, alipay, merchant)
-            server.stop()
-            await server.close_all_connections()
-            await worker.stop()
+            try:
+                yield Stage(folder, settings, platform, worker, url, alipay, merchant)
+            finally:
+                server.stop()
+                await server.close_all_connections()
+                await worker.stop()
     finally:
         await merchant.stop()
         await alipay.stop()
 
 
 def write_configuration(
-    folder: Path, url: str, alipay: AlipaySimulator, merchant: Merchant, secret: str
+    folder: Path,
+    url: str,
+    alipay: AlipaySimulator,
+    merchant: Merchant,
+    secret: str,
+    key_pair: tuple[str, str],
 ) -> Path:
-    """Write a complete configuration, with a fresh key pair that the simulator knows; return its path."""
-    private, public = new_key_pair()
+    """Write a complete configuration and tell the simulator our public key; return its path."""
+    private, public = key_pair
     alipay.add_app(APP_ID, SELLER_ID, public)
     hidden = folder / "secrets"
     hidden.mkdir(exist_ok=True)

@@ -126,6 +126,8 @@ class BaseHandler(RequestHandler):
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         told = error_answer(error or HTTPError(status_code))
         self.set_status(told.status)
+        # Tornado has cleared all headers before it comes here.
+        self.set_header("X-Request-Id", getattr(self, "request_id", ""))
         if told.status == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods))
         self.tell_error(told, error)

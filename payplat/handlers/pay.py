@@ -76,10 +76,13 @@ class AbstractPay(BaseHandler):
 
         An answer that must not change is kept with the order, so that a repeated request gets the same.
         """
-        payment = await self.provider.prepare(order)
-        kept = payment.parameters if payment.keep else None
-        if order.method in self.provider.remote_methods:
-            await self.orders.end_preparation(order.order_no, kept)
+        kept = None
+        try:
+            payment = await self.provider.prepare(order)
+            kept = payment.parameters if payment.keep else None
+        finally:
+            if order.method in self.provider.remote_methods:
+                await self.orders.end_preparation(order.order_no, kept)
         return payment
 
     async def respond_callback(self) -> None:

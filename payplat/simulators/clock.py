@@ -86,7 +86,9 @@ class Agenda:
             self._looked.clear()
             self._launch()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._looked.wait(), self._nap())
+                # Not wait_for: before Python 3.12 it can swallow the cancellation of stop().
+                async with asyncio.timeout(self._nap()):
+                    await self._looked.wait()
 
     def _nap(self) -> float | None:
         if not self._due:

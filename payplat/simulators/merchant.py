@@ -129,7 +129,8 @@ class Merchant:
     async def nap(self, seconds: float) -> None:
         """Real seconds, cut short when the merchant closes."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.closing.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.closing.wait()
 
     def _is_valid(self, webhook_id: str, timestamp: str, signatures: str, body: bytes) -> bool:
         if not timestamp.isdecimal() or abs(self._clock() - int(timestamp)) > TOLERANCE:

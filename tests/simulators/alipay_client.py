@@ -138,6 +138,10 @@ class Client:
         parameters = self.parameters("alipay.trade.page.pay", biz, return_url=return_url)
         return f"{self.gateway}?{urlencode(parameters)}"
 
+    def wap_url(self, out_trade_no: str, amount: str = "88.88", **more) -> str:
+        biz = self.order(out_trade_no, amount, product_code="QUICK_WAP_WAY", **more)
+        return f"{self.gateway}?{urlencode(self.parameters('alipay.trade.wap.pay', biz))}"
+
     def page_form(self, out_trade_no: str, amount: str = "88.88", **more) -> str:
         parameters = self.parameters("alipay.trade.page.pay", self.order(out_trade_no, amount, **more))
         biz = parameters.pop("biz_content")

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 # The first bytes of every signature algorithm of the RSA family, as DER: 1.2.840.113549.1.1
 _RSA_FAMILY = bytes.fromhex("2a864886f70d0101")
+_SEQUENCE, _OID = 0x30, 0x06
 _MIN_BITS = 2048
 
 
@@ -64,15 +65,15 @@ def certified_keys(
 ) -> Keys:
     """Read keys and certificates given as PEM; raises ValueError like ``plain_keys``."""
     private, app = _private_key(private_key), _certificate(app_cert, "app_cert")
-    if _numbers(app.public_key()) != _numbers(private.public_key()):
+    if _key_of(app, "app_cert").public_numbers() != private.public_key().public_numbers():
         raise ValueError("app_cert does not belong to private_key")
-    roots = list(_rsa_certificates(root_cert.encode()))
+    roots = list(_rsa_certificates(root_cert))
     certificates = [_trusted(text, roots) for text in alipay_certs]
     parameters = {
         "app_cert_sn": serial_number(app),
         "alipay_root_cert_sn": "_".join(serial_number(root) for root in roots),
     }
-    return _keys(private, [_rsa(c.public_key(), "alipay_cert") for c in certificates], parameters)
+    return _keys(private, [_key_of(c, "alipay_cert") for c in certificates], parameters)
 
 
 def serial_number(certificate: x509.Certificate) -> str:
@@ -84,8 +85,8 @@ def serial_number(certificate: x509.Certificate) -> str:
 def _keys(
     private: rsa.RSAPrivateKey, alipay: list[rsa.RSAPublicKey], parameters: dict[str, str]
 ) -> Keys:
-    ours = _numbers(private.public_key())
-    if any(_numbers(key) == ours for key in alipay):
+    ours = private.public_key().public_numbers()
+    if any(key.public_numbers() == ours for key in alipay):
         raise ValueError(
             "alipay_public_key is the app's own public key; take Alipay's from its console"
         )
@@ -98,7 +99,7 @@ def _private_key(text: str) -> rsa.RSAPrivateKey:
     for label in ("PRIVATE KEY", "RSA PRIVATE KEY"):
         try:
             key = serialization.load_pem_private_key(_pem(text, label), password=None)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
         if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _MIN_BITS:
             return key
@@ -114,7 +115,7 @@ def _public_key(text: str) -> rsa.RSAPublicKey:
         )
     try:
         key = serialization.load_pem_public_key(_pem(text, "PUBLIC KEY"))
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise ValueError("alipay_public_key is no public key") from None
     return _rsa(key, "alipay_public_key")
 
@@ -132,24 +133,34 @@ def _certificate(text: str, name: str) -> x509.Certificate:
 
 
 def _certificates(text: str, name: str) -> list[x509.Certificate]:
-    blocks = _BLOCK.findall(text.encode())
+    blocks = _blocks(text, name)
     if not blocks:
         raise ValueError(f"{name} is no PEM certificate")
     try:
-        return [x509.load_pem_x509_certificate(block) for block in blocks]
+        return [x509.load_der_x509_certificate(block) for block in blocks]
     except ValueError:
         raise ValueError(f"{name} is no certificate that can be read") from None
 
 
-def _rsa_certificates(bundle: bytes) -> Iterator[x509.Certificate]:
+def _blocks(text: str, name: str) -> list[bytes]:
+    """Return the DER of each certificate in a PEM file; one that lacks a part is an error, not left out."""
+    try:
+        bodies = _BLOCK.findall(text.encode())
+        if text.count("CERTIFICATE-----") != 2 * len(bodies):
+            raise ValueError
+        return [base64.b64decode(b"".join(body.split()), validate=True) for body in bodies]
+    except ValueError:
+        raise ValueError(f"{name} holds a certificate that cannot be read") from None
+
+
+def _rsa_certificates(bundle: str) -> Iterator[x509.Certificate]:
     """Yield the RSA certificates of Alipay's root bundle in file order.
 
     The bundle also holds an SM2 one, which does not parse here and does not count. An RSA one that does not parse is an
     error: leaving it out would give a wrong serial number that looks right.
     """
     found = 0
-    for block in _BLOCK.findall(bundle):
-        der = base64.b64decode(b"".join(block.splitlines()[1:-1]))
+    for der in _blocks(bundle, "root_cert"):
         if _signature_algorithm(der).startswith(_RSA_FAMILY):
             found += 1
             try:
@@ -161,23 +172,29 @@ def _rsa_certificates(bundle: bytes) -> Iterator[x509.Certificate]:
 
 
 def _signature_algorithm(der: bytes) -> bytes:
-    """Return the OID of Certificate.signatureAlgorithm (RFC 5280, 4.1) as DER content, or nothing."""
+    """Return the OID of Certificate.signatureAlgorithm (RFC 5280, 4.1) as DER content; raises ValueError."""
     try:
-        start, _ = _element(der, 0)  # Certificate
-        _, after_tbs = _element(der, start)
-        algorithm, _ = _element(der, after_tbs)
-        oid, end = _element(der, algorithm)
+        start, end = _element(der, 0, _SEQUENCE)  # Certificate
+        if end != len(der):
+            raise IndexError
+        _, after_tbs = _element(der, start, _SEQUENCE)
+        algorithm, _ = _element(der, after_tbs, _SEQUENCE)
+        oid, end = _element(der, algorithm, _OID)
         return der[oid:end]
     except IndexError:
-        return b""
+        raise ValueError("root_cert holds a certificate that cannot be read") from None
 
 
-def _element(der: bytes, at: int) -> tuple[int, int]:
-    """Return where the content of the DER element at ``at`` begins and ends."""
+def _element(der: bytes, at: int, tag: int) -> tuple[int, int]:
+    """Return where the content of the DER element at ``at`` begins and ends; raises IndexError if it is not whole."""
+    if der[at] != tag:
+        raise IndexError
     length, start = der[at + 1], at + 2
     if length & 0x80:
         size = length & 0x7F
         length, start = int.from_bytes(der[start : start + size], "big"), start + size
+    if start + length > len(der):
+        raise IndexError
     return start, start + length
 
 
@@ -200,20 +217,23 @@ def _issuer(
     for candidate in candidates:
         try:
             certificate.verify_directly_issued_by(candidate)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             continue
         return candidate
     return None
+
+
+def _key_of(certificate: x509.Certificate, name: str) -> rsa.RSAPublicKey:
+    try:
+        return _rsa(certificate.public_key(), name)
+    except UnsupportedAlgorithm:
+        return _rsa(None, name)
 
 
 def _rsa(key: object, name: str) -> rsa.RSAPublicKey:
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _MIN_BITS:
         raise ValueError(f"{name} holds no RSA key of {_MIN_BITS} bits or more")
     return key
-
-
-def _numbers(key: object) -> object:
-    return key.public_numbers() if isinstance(key, rsa.RSAPublicKey) else None
 
 
 def _fingerprint(key: rsa.RSAPublicKey) -> str:

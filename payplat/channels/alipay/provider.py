@@ -14,10 +14,10 @@ import structlog
 from payplat import money, seam
 from payplat.channels.alipay.keys import Keys
 from payplat.channels.alipay.wire import (
-    AMBIGUOUS,
     Malformed,
     beijing,
     from_beijing,
+    is_ambiguous,
     notification_text,
     parse_answer,
     parse_form,
@@ -57,9 +57,9 @@ _SUBJECT = str.maketrans("/=&", "   ")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A gateway answer that is believed: its content, its exact text, and the key that signed it."""
+    """A gateway answer that is believed: its text members, its exact text, and the key that signed it."""
 
-    node: Mapping[str, Any]
+    node: Mapping[str, str]
     text: str
     verifier: str
 
@@ -102,6 +102,8 @@ class AlipayProvider(Provider):
         }
         if order.method == "qr":
             told = await self._ask(method, content)
+            if not told.node.get("qr_code"):
+                raise ProviderUnavailable("The gateway gave no QR code.")
             return Prepared({"qr_code": told.node["qr_code"]}, keep=True)
         # Signed as of the order's creation, so that a repeated request gets the same answer.
         parameters = self._signed(method, content, at=order.created_at, return_url=order.return_url)
@@ -185,7 +187,7 @@ class AlipayProvider(Provider):
         evidence = Evidence(source, f"{error.code} {order.order_no}".encode())
         return self._verdict(state, order.order_no, evidence, "query", note=error.code)
 
-    def _queried(self, node: Mapping[str, Any], evidence: Evidence, verifier: str) -> Verdict:
+    def _queried(self, node: Mapping[str, str], evidence: Evidence, verifier: str) -> Verdict:
         status, amount = node.get("trade_status"), _fen(node.get("total_amount"))
         refund = None
         state = _state(str(status))
@@ -210,7 +212,7 @@ class AlipayProvider(Provider):
 
     def _stated(
         self,
-        fields: Mapping[str, Any],
+        fields: Mapping[str, str],
         state: State,
         order_no: str | None,
         evidence: Evidence,
@@ -261,7 +263,8 @@ class AlipayProvider(Provider):
         if verifier is None and "" in fields.values():
             # Alipay's documents disagree on whether blank values are signed.
             verifier = self._keys.verifier(notification_text(fields, blanks=False), signature)
-        if verifier is None or AMBIGUOUS.search("\n".join(fields.values())):
+        # A signature of next to nothing is no notification either.
+        if verifier is None or not fields.get("app_id") or is_ambiguous(fields):
             raise NotAuthentic
         return verifier
 
@@ -280,7 +283,11 @@ class AlipayProvider(Provider):
             answer = await self._company.post(url, body, headers)
         except NoAnswer as error:
             raise ProviderUnavailable(f"The gateway gave no answer: {error}.") from error
-        return self._read_answer(answer, method)
+        told, number = self._read_answer(answer, method), content["out_trade_no"]
+        # The signature does not say which question it answers.
+        if told.node.get("out_trade_no", number) != number:
+            raise ProviderUnavailable("The gateway answered about another order.")
+        return told
 
     def _read_answer(self, answer: Answer, method: str) -> Told:
         if answer.status != 200:
@@ -293,7 +300,9 @@ class AlipayProvider(Provider):
         _raise_refusal(told.node, is_signed=verifier is not None)
         if verifier is None:
             raise ProviderUnavailable("The gateway's answer is not signed by Alipay.")
-        return Told(told.node, told.text, f"query:{verifier}")
+        # All that we read is text; a number or a list in its place is as good as absent.
+        members = {name: value for name, value in told.node.items() if isinstance(value, str)}
+        return Told(members, told.text, f"query:{verifier}")
 
     def _signed(
         self,
@@ -347,7 +356,7 @@ def _fen(yuan: str | None) -> int | None:
 
 def _raise_refusal(node: Mapping[str, Any], *, is_signed: bool) -> None:
     """Raise what the gateway's codes mean ("Common error codes"); an unsigned no is never believed about a trade."""
-    code, sub_code = str(node.get("code", "")), str(node.get("sub_code", ""))
+    code, sub_code = _code(node, "code"), _code(node, "sub_code")
     if code == "10000":
         return
     if code == "20000" or code == "40005" or sub_code.endswith("SYSTEM_ERROR"):
@@ -356,4 +365,9 @@ def _raise_refusal(node: Mapping[str, Any], *, is_signed: bool) -> None:
         raise ProviderRefused(f"Alipay refused: {sub_code}.", code=sub_code)
     if code in ("20001", "40001", "40002", "40003", "40006"):
         raise ProviderMisconfigured(f"Alipay does not accept our request: {sub_code or code}.")
-    raise ProviderUnavailable(f"The gateway's answer is not understood: {code[:16]}.")
+    raise ProviderUnavailable(f"The gateway's answer is not understood: {code}.")
+
+
+def _code(node: Mapping[str, Any], name: str) -> str:
+    """Return a code for people and logs: short and ASCII, whoever wrote it."""
+    return str(node.get(name, ""))[:64].encode("ascii", "replace").decode()

@@ -19,12 +19,12 @@ _TIME = "%Y-%m-%d %H:%M:%S"
 _MAX_FIELDS = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _BLANK = re.compile(r"[ \t\n\r]*")
-# What is signed has no escapes: a value that holds "&total_amount=…" could be cut into another payment's fields.
-AMBIGUOUS = re.compile(
-    "&(app_id|seller_id|out_trade_no|trade_no|trade_status|total_amount|refund_fee|out_biz_no|passback_params"
-    "|gmt_payment|notify_type|charset)="
-)
 _UNSIGNED = frozenset({"sign", "sign_type"})
+# The fields of a notification on which something depends.
+_READ = frozenset(
+    "app_id seller_id charset notify_type out_trade_no trade_no trade_status total_amount refund_fee out_biz_no "
+    "gmt_payment passback_params buyer_id buyer_user_id buyer_open_id send_pay_date".split()
+)
 
 
 class Malformed(Exception):
@@ -50,6 +50,16 @@ def notification_text(parameters: Mapping[str, str], *, blanks: bool = True) -> 
     return "&".join(
         f"{k}={v}" for k, v in sorted(parameters.items()) if k not in _UNSIGNED and (v or blanks)
     ).encode()
+
+
+def is_ambiguous(parameters: Mapping[str, str]) -> bool:
+    """Whether what is signed of a notification could be cut into other fields than these.
+
+    It has no escapes: a name or value that holds ``&total_amount=…`` hides a field, or was itself cut out of one.
+    """
+    pieces = notification_text(parameters).decode().split("&")
+    told = sorted(f"{k}={v}" for k, v in parameters.items() if k in _READ)
+    return told != sorted(piece for piece in pieces if piece.partition("=")[0] in _READ)
 
 
 def query_string(parameters: Mapping[str, str]) -> str:

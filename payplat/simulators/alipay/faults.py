@@ -26,6 +26,14 @@ PROCESSED = {
 }
 KINDS = {**UNPROCESSED, **PROCESSED}
 
+_CHOICES = {
+    "charset": ("utf-8", "gbk"),
+    "blank": ("", "signed", "unsigned"),
+    "sign_with": ("platform", "wrong"),
+    "digest": ("sha256", "sha1"),
+    "signature": ("once", "none", "double"),
+}
+
 
 @dataclass(frozen=True)
 class AnswerFault:
@@ -75,6 +83,12 @@ class Spoil:
     digest: str = "sha256"
     signature: str = "once"
     tamper: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """A misspelt choice would quietly be no fault at all."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is none of {choices}")
 
     @classmethod
     def of(cls, changes: Mapping[str, Any]) -> Spoil:

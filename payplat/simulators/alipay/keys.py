@@ -43,7 +43,7 @@ class Keys:
 
     def sign(self, text: bytes, *, sign_with: str = "platform", digest: str = "sha256") -> str:
         """Base64 signature; `sign_with` platform or wrong, `digest` sha256 (RSA2) or sha1 (RSA)."""
-        key = {"platform": self.platform, "wrong": self.stranger}[sign_with]
+        key = self.stranger if sign_with == "wrong" else self.platform
         signature = key.sign(text, padding.PKCS1v15(), _DIGESTS[digest]())
         return base64.b64encode(signature).decode()
 

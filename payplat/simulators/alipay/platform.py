@@ -232,7 +232,8 @@ class Platform:
         if not seconds:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.closing.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.closing.wait()
 
 
 async def _tried(sent: list[Notice]) -> None:

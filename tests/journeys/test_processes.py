@@ -1,0 +1,118 @@
+"""The service as processes: started, stopped, refused."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import payplat
+from tests.stage import Client
+
+
+@pytest.fixture
+def works() -> bool:
+    """The worker under test is another process."""
+    return False
+
+
+def run(stage, *arguments: str, **environ: str) -> subprocess.CompletedProcess:
+    """Run a payplat command to its end."""
+    command = [sys.executable, "-m", "payplat", *arguments]
+    given = {
+        "PATH": "/usr/bin:/bin",
+        "PAYPLAT_CONFIG": str(stage.folder / "payplat.toml"),
+        **environ,
+    }
+    return subprocess.run(command, capture_output=True, text=True, env=given, timeout=60)
+
+
+async def test_sigterm_drains(client, stage, database_url):
+    """Requests in hand are answered, what was answered is durable, and the exit code is 0."""
+    async with payplat(stage.folder, "serve", PAYPLAT_DATABASE__URL=database_url) as service:
+        away = Client(service)
+        created = [asyncio.ensure_future(away.create()) for _ in range(40)]
+        await asyncio.wait(created, return_when=asyncio.FIRST_COMPLETED)
+        assert await service.stop(signal.SIGTERM) == 0
+        replies = await asyncio.gather(*created, return_exceptions=True)
+        answered = [r for r in replies if not isinstance(r, BaseException) and r.status == 201]
+    assert answered
+    for reply in answered:
+        assert await client.count("orders", f"order_no='{reply.json['order_no']}'") == 1
+
+
+async def test_a_worker_is_enough_to_deliver(client, stage, database_url):
+    """A serve process without worker takes the payment, a worker process delivers it."""
+    async with payplat(stage.folder, "worker", PAYPLAT_DATABASE__URL=database_url) as worker:
+        order_no = await client.entered()
+        await stage.alipay.pay(order_no)
+        await client.until(lambda: stage.merchant.fulfilled[order_no])
+        assert await worker.stop() == 0
+
+
+async def test_a_killed_worker_loses_nothing(client, stage, database_url):
+    """A worker killed in the middle of a delivery is followed by another that delivers the same event."""
+    environ = {"PAYPLAT_DATABASE__URL": database_url, "PAYPLAT_DELIVERY__TIMEOUT_SECONDS": "1"}
+    async with payplat(stage.folder, "worker", **environ) as worker:
+        stage.merchant.next("slow", seconds=30)
+        order_no = await client.entered()
+        await stage.alipay.pay(order_no)
+        await client.until(lambda: stage.merchant.received)
+        await worker.stop(signal.SIGKILL)
+    async with payplat(stage.folder, "worker", **environ):
+        await client.until(lambda: client.count("deliveries", "status='delivered'"), 40)
+    assert stage.merchant.fulfilled[order_no] == 1
+    assert len({received.id for received in stage.merchant.received}) == 1
+
+
+async def test_sqlite_takes_one_serve_process(stage):
+    """More than one process on SQLite is refused with the reason and exit code 2."""
+    ended = await asyncio.to_thread(
+        run, stage, "serve", "--processes", "2", PAYPLAT_DATABASE__URL="sqlite:///x.db"
+    )
+    assert (ended.returncode, "SQLite takes one" in ended.stderr) == (2, True)
+
+
+async def test_faults_in_the_configuration_stop_the_start(stage):
+    """Every fault is told by name, and the exit code is 3."""
+    ended = await asyncio.to_thread(
+        run, stage, "serve", PAYPLAT_SERVRE__PORT="1", PAYPLAT_ENVIRONMENT="production"
+    )
+    assert ended.returncode == 3
+    assert "servre: unknown key" in ended.stderr
+    ended = await asyncio.to_thread(run, stage, "serve", PAYPLAT_ENVIRONMENT="production")
+    assert "auth.mode" in ended.stderr
+
+
+async def test_an_old_schema_is_not_served(stage, mariadb):
+    """On MariaDB the service asks for `payplat migrate` instead of guessing; after it doctor finds all well."""
+    with mariadb.fresh_database() as url:
+        environ = {"PAYPLAT_DATABASE__URL": url}
+        ended = await asyncio.to_thread(run, stage, "serve", **environ)
+        assert (ended.returncode, "payplat migrate" in ended.stderr) == (3, True)
+        assert (await asyncio.to_thread(run, stage, "migrate", **environ)).returncode == 0
+        ended = await asyncio.to_thread(run, stage, "doctor", **environ)
+        wrong = [line for line in ended.stdout.splitlines() if line.startswith("✗")]
+        # The tests' own server does not sync its commits, and doctor sees that.
+        assert all(line.startswith("✗ durability") for line in wrong)
+        assert "✓ channel alipay" in ended.stdout
+
+
+async def test_doctor_names_what_is_wrong(stage, database_url):
+    """A key that Alipay does not know is one line of the findings, and the exit code is 1."""
+    stage.alipay.apps.clear()
+    ended = await asyncio.to_thread(run, stage, "doctor", PAYPLAT_DATABASE__URL=database_url)
+    assert ended.returncode == 1
+    assert "✗ channel alipay" in ended.stdout
+
+
+async def test_exhausted_deliveries_by_command_line(client, stage, database_url):
+    """`payplat deliveries` lists and resends."""
+    order_no = await client.entered()
+    await stage.alipay.pay(order_no)
+    environ = {"PAYPLAT_DATABASE__URL": database_url}
+    listed = await asyncio.to_thread(run, stage, "deliveries", "list", "--json", **environ)
+    assert order_no in listed.stdout
+    refused = await asyncio.to_thread(run, stage, "deliveries", "resend", "1", **environ)
+    assert refused.returncode == 1

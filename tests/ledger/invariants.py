@@ -1,0 +1,266 @@
+"""What must hold in the ledger's tables whenever nothing is under way: one rule, one function, one sentence a breach.
+
+The rules read rows and share no code with the ledger, so that both would have to be wrong in the same way.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from payplat.decisions import Terms
+
+Row = dict[str, Any]
+_HAS_PAYMENT = {"paid", "held", "refunded"}
+_EDGES = {
+    "pending": {"paid", "refunded", "closed"},
+    "closed": {"paid", "held", "refunded"},
+    "held": {"paid", "refunded"},
+    "paid": {"refunded"},
+    "refunded": {"paid", "held"},
+}
+
+
+@dataclass
+class Books:
+    """All rows of a database, and the endpoints of each channel."""
+
+    tables: Mapping[str, list[Row]]
+    terms: Mapping[str, Terms]
+    _groups: dict[str, dict[str, list[Row]]] = field(default_factory=dict)
+
+    def of(self, name: str, order: Row) -> list[Row]:
+        """Return an order's rows in a table."""
+        if name not in self._groups:
+            groups = self._groups[name] = defaultdict(list)
+            for row in self.tables[name]:
+                groups[row["order_no"]].append(row)
+        return self._groups[name].get(order["order_no"], [])
+
+    def payment(self, order: Row) -> Row | None:
+        """Return an order's payment."""
+        return next(iter(self.of("payments", order)), None)
+
+    def refunds(self, order: Row) -> list[Row]:
+        """Return the refunds of the transaction that paid an order."""
+        key = (self.payment(order) or {}).get("transaction_key")
+        return [row for row in self.of("refunds", order) if row["transaction_key"] == key]
+
+    def path(self, order: Row) -> list[str]:
+        """Return the statuses an order went through, as its timeline tells them."""
+        told = [json.loads(row["detail"]).get("to") for row in self.of("timeline", order)]
+        path = ["pending"]
+        for status in filter(None, told):
+            if status != path[-1]:
+                path.append(status)
+        return path
+
+    @cached_property
+    def evidence(self) -> dict[tuple[str, str, str], Row]:
+        """The evidence by kind, environment and hash."""
+        rows = self.tables["evidence"]
+        return {(row["kind"], row["environment"], row["sha256"]): row for row in rows}
+
+
+def breaches(tables: Mapping[str, list[Row]], terms: Mapping[str, Terms]) -> list[str]:
+    """Return every breach of every rule, each as the rule's name and a sentence."""
+    books = Books(tables, terms)
+    return [
+        f"{rule.__name__}: {order['order_no']}: {breach}"
+        for rule in RULES
+        for order in tables["orders"]
+        for breach in rule(books, order)
+    ] + [f"{rule.__name__}: {breach}" for rule in WIDE_RULES for breach in rule(books)]
+
+
+# --- Rules for one order ---
+
+
+def payment_behind_status(books: Books, order: Row) -> Iterator[str]:
+    """An order has a payment exactly when its status says that money came."""
+    count = len(books.of("payments", order))
+    if count != (order["status"] in _HAS_PAYMENT):
+        yield f"{order['status']} with {count} payments"
+
+
+def payment_is_proven(books: Books, order: Row) -> Iterator[str]:
+    """A payment says who verified it, when, and by which evidence, which is kept."""
+    payment = books.payment(order)
+    if payment is None:
+        return
+    if not payment["verified_at"] or not payment["verifier"]:
+        yield "nobody verified the payment"
+    name = payment["kind"], payment["environment"], payment["evidence_sha256"]
+    kept = books.evidence.get(name)
+    if kept is None or kept["state"] != "used" or kept["order_no"] != order["order_no"]:
+        yield "the payment's evidence is not kept as used by it"
+
+
+def payment_fits_order(books: Books, order: Row) -> Iterator[str]:
+    """What was paid is what was sold: whom, where, what, how many, how much."""
+    payment = books.payment(order)
+    if payment is None:
+        return
+    for name in ("kind", "environment", "account", "amount", "currency"):
+        if payment[name] != order[name]:
+            yield f"{name} differs"
+    if payment["product"] not in (None, order["sku"]):
+        yield "product differs"
+    if payment["quantity"] not in (None, order["quantity"]):
+        yield "quantity differs"
+
+
+def money_is_whole_numbers(books: Books, order: Row) -> Iterator[str]:
+    """Every amount is an integer."""
+    rows = [order, *books.of("payments", order), *books.of("refunds", order)]
+    for row in rows:
+        for name in ("amount", "refunded"):
+            if type(row.get(name)) not in (int, type(None)):
+                yield f"{name} is {row[name]!r}"
+
+
+def status_moves_along_edges(books: Books, order: Row) -> Iterator[str]:
+    """An order goes only ways that are there, and its timeline leads to where it stands."""
+    path = books.path(order)
+    for before, after in zip(path, path[1:], strict=False):
+        if after not in _EDGES[before]:
+            yield f"went from {before} to {after}"
+    if path[-1] != order["status"]:
+        yield f"stands at {order['status']}, its timeline ends at {path[-1]}"
+
+
+def told_exactly_once(books: Books, order: Row) -> Iterator[str]:
+    """The merchant learns of payment once if the order ever became paid, and never otherwise."""
+    count = sum(event["type"] == "order.paid" for event in books.of("events", order))
+    if count != ("paid" in books.path(order)):
+        yield f"went {' → '.join(books.path(order))} with {count} events order.paid"
+
+
+def refunds_are_told(books: Books, order: Row) -> Iterator[str]:
+    """Each standing refund of the payment has its event; no event tells of a refund that is not on record."""
+    refunds = {row["refund_key"]: row for row in books.refunds(order)}
+    told = defaultdict(list)
+    for event in books.of("events", order):
+        told[event["type"]].append(event["cause"])
+    standing = [key for key, row in refunds.items() if row["reversed_at"] is None]
+    yield from (f"{key} not told" for key in standing if key not in told["order.refunded"])
+    strange = set(told["order.refunded"]) | set(told["order.refund_reversed"])
+    yield from (f"{key} told, but not on record" for key in strange - refunds.keys())
+    early = set(told["order.refund_reversed"]) & set(standing)
+    yield from (f"{key} told as reversed, but it stands" for key in early)
+
+
+def refunds_within_payment(books: Books, order: Row) -> Iterator[str]:
+    """What went back adds up, is never more than what came, and makes the order refunded when it is all."""
+    if books.payment(order) is None:
+        return
+    standing = [row for row in books.refunds(order) if row["reversed_at"] is None]
+    whole = any(row["whole"] for row in standing)
+    back = sum(row["amount"] or 0 for row in standing)
+    if whole and order["amount"] is not None:
+        back = max(back, order["amount"])
+    if back != order["refunded"]:
+        yield f"{back} went back, {order['refunded']} is on record"
+    if order["amount"] is not None and back > order["amount"]:
+        yield f"{back} went back of {order['amount']}"
+    covered = order["amount"] is not None and back >= order["amount"]
+    if (order["status"] == "refunded") != bool(standing and (whole or covered)):
+        yield f"{order['status']} with {back} of {order['amount']} gone back"
+
+
+def waiting_is_scheduled(books: Books, order: Row) -> Iterator[str]:
+    """A pending order has a next check, and no other has."""
+    if (order["next_check_at"] is not None) != (order["status"] == "pending"):
+        yield f"{order['status']}, next check {order['next_check_at']}"
+
+
+def late_money_is_owed(books: Books, order: Row) -> Iterator[str]:
+    """Late money is owed back at most once, and only where the channel says so."""
+    for duty in books.of("duties", order):
+        if "held" not in books.path(order) or books.terms[order["channel"]].late != "refund":
+            yield f"{duty['what']} is owed without a reason"
+
+
+RULES: list[Callable[[Books, Row], Iterator[str]]] = [
+    payment_behind_status,
+    payment_is_proven,
+    payment_fits_order,
+    money_is_whole_numbers,
+    status_moves_along_edges,
+    told_exactly_once,
+    refunds_are_told,
+    refunds_within_payment,
+    waiting_is_scheduled,
+    late_money_is_owed,
+]
+
+
+# --- Rules for all rows together ---
+
+
+def transactions_pay_once(books: Books) -> Iterator[str]:
+    """One provider transaction pays one order, and its key is made of all that names it."""
+    for row in books.tables["payments"]:
+        parts = (row["kind"], row["environment"], row["account"], row["transaction_id"])
+        if row["transaction_key"] != _key(parts):
+            yield f"{row['order_no']} has another transaction's key"
+    named = Counter(row["transaction_key"] for row in books.tables["payments"])
+    yield from (f"{key} paid {count} orders" for key, count in named.items() if count > 1)
+
+
+def events_are_on_their_way(books: Books) -> Iterator[str]:
+    """Each event has one delivery for each endpoint of its channel, and no delivery is without its event."""
+    channels = {order["order_no"]: order["channel"] for order in books.tables["orders"]}
+    ways = defaultdict(list)
+    for delivery in books.tables["deliveries"]:
+        ways[delivery["event_id"]].append(delivery["endpoint"])
+    for event in books.tables["events"]:
+        found = sorted(ways.pop(event["event_id"], []))
+        if found != sorted(books.terms[channels[event["order_no"]]].endpoints):
+            yield f"{event['event_id']} goes to {found}"
+    yield from (f"{event_id} is delivered, but it is no event" for event_id in ways)
+
+
+def events_are_themselves(books: Books) -> Iterator[str]:
+    """An event's name and cause are its own, and its body tells what its row says."""
+    rows = books.tables["events"]
+    causes = Counter((row["order_no"], row["type"], row["cause"]) for row in rows)
+    yield from (f"{cause} has {count} events" for cause, count in causes.items() if count > 1)
+    for row in rows:
+        body = json.loads(row["body"])
+        if (body["type"], body["data"]["order_no"]) != (row["type"], row["order_no"]):
+            yield f"{row['event_id']} tells of something else"
+
+
+def stories_are_proven(books: Books) -> Iterator[str]:
+    """Each line of a timeline names its actor, and evidence that is kept."""
+    hashes = {row["sha256"] for row in books.tables["evidence"]}
+    for row in books.tables["timeline"]:
+        proof = json.loads(row["detail"]).get("evidence")
+        if not row["actor"] or (proof is not None and proof not in hashes):
+            yield f"{row['order_no']} {row['what']} has no proof"
+
+
+def orphans(books: Books) -> Iterator[str]:
+    """Nothing is on record for an order that there is not; evidence alone may name a stranger."""
+    numbers = {order["order_no"] for order in books.tables["orders"]}
+    for name in ("payments", "refunds", "events", "deliveries", "duties", "timeline"):
+        for row in books.tables[name]:
+            if row["order_no"] not in numbers:
+                yield f"{name} of {row['order_no']}"
+
+
+WIDE_RULES: list[Callable[[Books], Iterator[str]]] = [
+    transactions_pay_once,
+    events_are_on_their_way,
+    events_are_themselves,
+    stories_are_proven,
+    orphans,
+]
+
+
+def _key(parts: tuple[str, ...]) -> str:
+    return hashlib.sha256("".join(f"{part}\0" for part in parts).encode()).hexdigest()
