@@ -1,10 +1,10 @@
 """Sessions and transaction retry: one way to write, one way to read, the same verdicts on SQLite and MariaDB/MySQL."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, event, make_url, text
+from sqlalchemy import Connection, Engine, Table, event, func, make_url, text
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL
@@ -43,7 +43,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8, deadline: float = 5.0) -> None:
         self.url = database_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _make_engine(self.url, pool_size)
+        self.engine = _make_engine(self.url, pool_size, deadline)
         self._deadline = deadline
         # The pool's own queue is unfair; a first-come gate in front keeps the tail short.
         self._gate = asyncio.Semaphore(pool_size)
@@ -70,6 +70,20 @@ class Database:
             return sqlite_insert(table).on_conflict_do_nothing()
         key = next(iter(table.primary_key.columns))
         return mysql_insert(table).on_duplicate_key_update({key.name: key})
+
+    def insert_or_correct(
+        self, table: Table, key: Sequence[str], columns: Sequence[str], when: Callable[[Any], Any]
+    ) -> Any:
+        """Return an INSERT that gives an existing row of that ``key`` the new ``columns`` where ``when(new)`` holds."""
+        if self.is_sqlite:
+            lite = sqlite_insert(table)
+            changes: dict[str, Any] = {name: lite.excluded[name] for name in columns}
+            return lite.on_conflict_do_update(key, set_=changes, where=when(lite.excluded))
+        my = mysql_insert(table)
+        changes = {
+            name: func.if_(when(my.inserted), my.inserted[name], table.c[name]) for name in columns
+        }
+        return my.on_duplicate_key_update(changes)
 
     async def _retried(self, body: Body[T]) -> T:
         failures = 0
@@ -103,10 +117,10 @@ class Database:
             raise
 
 
-def _make_engine(url: URL, pool_size: int) -> AsyncEngine:
+def _make_engine(url: URL, pool_size: int, deadline: float) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
-        _listen_sqlite(engine.sync_engine)
+        _listen_sqlite(engine.sync_engine, int(deadline * 800))
         return engine
     return create_async_engine(
         url,
@@ -120,7 +134,8 @@ def _make_engine(url: URL, pool_size: int) -> AsyncEngine:
     )
 
 
-def _listen_sqlite(engine: Engine) -> None:
+def _listen_sqlite(engine: Engine, busy_timeout: int) -> None:
+    # A wait for the lock cannot be cancelled, so it ends by itself before the deadline (milliseconds).
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         # The driver must not begin transactions by itself: it would not before a SELECT.
@@ -129,7 +144,7 @@ def _listen_sqlite(engine: Engine) -> None:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
-            "busy_timeout=4000",
+            f"busy_timeout={busy_timeout}",
             "foreign_keys=ON",
         ):
             cursor.execute(f"PRAGMA {pragma}")
@@ -150,7 +165,7 @@ def _worth_another_try(error: DBAPIError) -> bool:
     # A violated key means that another transaction came first: the next try reads what it wrote.
     if isinstance(error, IntegrityError) or error.connection_invalidated:
         return True
-    return _code(error) in _TRY_AGAIN or _is_unavailable(error)
+    return _code(error) in _TRY_AGAIN | _UNAVAILABLE
 
 
 def _is_unavailable(error: DBAPIError) -> bool:

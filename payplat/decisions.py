@@ -1,7 +1,7 @@
 """What a verdict does to an order: the four checks and the state machine, without any input or output.
 
 pending ──► paid ⇄ refunded             (back only by a provider's reversal of the refund)
-   └──────► closed ──► paid | held       (late-payment policy)            held ──► paid | refunded
+   └──────► closed ──► paid | held       (late-payment policy)            held ⇄ refunded, held ──► paid
 """
 
 import json
@@ -74,7 +74,10 @@ class Writes:
 
 @dataclass(slots=True)
 class Case:
-    """One order while verdicts are applied to it: a later verdict sees what an earlier one did."""
+    """One order while verdicts are applied to it: a later verdict sees what an earlier one did.
+
+    ``is_told`` says whether its ``order.paid`` event exists; only a reversal needs to know.
+    """
 
     order: Order
     transaction_key: str | None
@@ -83,14 +86,13 @@ class Case:
     terms: Terms
     now: int
     writes: Writes
+    is_told: bool = False
 
     def settle(self, verdict: Verdict, owner: str | None) -> Settled:
         """Apply ``verdict``; ``owner`` is the order that its transaction has paid already, if any."""
         differs = _difference(self.order, verdict) or self._contradiction(verdict, owner)
         if differs:
-            keep_evidence(self.writes, verdict, self.now, "quarantined", differs)
-            self._tell("quarantined", verdict, field=differs)
-            return Settled(Result.MISMATCH, self.order, differs)
+            return self.quarantine(verdict, differs)
         if self._is_excess(verdict):
             keep_evidence(self.writes, verdict, self.now, "excess", "transaction_id")
             self._tell("excess", verdict, transaction_id=verdict.transaction_id)
@@ -103,22 +105,31 @@ class Case:
             keep_evidence(self.writes, verdict, self.now, "used", "")
         return Settled(result, self.order)
 
+    def quarantine(self, verdict: Verdict, differs: str) -> Settled:
+        """Keep authentic evidence that must not touch the order, and what differs in it."""
+        keep_evidence(self.writes, verdict, self.now, "quarantined", differs)
+        self._tell("quarantined", verdict, field=differs)
+        return Settled(Result.MISMATCH, self.order, differs)
+
     def release(self, actor: str) -> None:
         """Deliver a held order after all."""
-        self._move(Status.PAID)
-        self._event("order.paid", "")
+        self._deliver()
         self._append("released", actor, {"to": self.order.status})
 
     def _contradiction(self, verdict: Verdict, owner: str | None) -> str:
         """Return what differs from what is on record: a transaction pays once, no more goes back than came."""
         if owner not in (None, self.order.order_no):
             return "transaction_id"
-        amount = self._refund_amount(verdict)
-        if amount is None or self.order.amount is None or verdict.refund is None:
-            return ""
-        is_new = verdict.refund.key not in self.refunds and not verdict.refund.reversed
-        back = self._refunded(verdict.transaction_key) + amount
-        return "refund" if is_new and back > self.order.amount else ""
+        came = self.order.amount
+        if came is None and verdict.states_payment:
+            came = verdict.amount
+        back, refund = self._refunded(verdict.transaction_key), verdict.refund
+        known = self.refunds.get(refund.key) if refund else None
+        if known is not None and known.transaction_key != verdict.transaction_key:
+            return "refund"
+        if refund and not refund.reversed and known is None:
+            back += self._refund_amount(verdict) or 0
+        return "refund" if came is not None and back > came else ""
 
     def _is_excess(self, verdict: Verdict) -> bool:
         tells_money = verdict.state in (State.PAID, State.REFUNDED) and verdict.transaction_id
@@ -130,12 +141,12 @@ class Case:
             return self._close(verdict)
         if verdict.state not in (State.PAID, State.REFUNDED):
             return Result.UNCHANGED
-        refunded = self._refund(verdict)
-        paid = Result.REPEATED
-        if verdict.states_payment and self.transaction_key is None:
+        refunded, is_paid = self._refund(verdict), self.transaction_key is not None
+        paid = Result.REPEATED if is_paid else Result.UNCHANGED
+        if verdict.states_payment and not is_paid:
             paid = self._pay(verdict)
-        changed = refunded not in (Result.UNCHANGED, Result.REPEATED)
-        return refunded if changed else paid
+        has_news = refunded not in (Result.UNCHANGED, Result.REPEATED)
+        return refunded if has_news or paid is Result.UNCHANGED else paid
 
     def _close(self, verdict: Verdict) -> Result:
         if self.order.status is Status.PENDING:
@@ -144,6 +155,7 @@ class Case:
             return Result.CLOSED
         if self.order.status is Status.PAID:
             # The provider contradicts itself: the order stays paid, and the timeline shows the contradiction.
+            keep_evidence(self.writes, verdict, self.now, "quarantined", "state")
             self._tell("contradicted", verdict, state=State.CLOSED)
         return Result.UNCHANGED
 
@@ -151,7 +163,7 @@ class Case:
         late = self.order.status is Status.CLOSED
         self.transaction_key, self.transaction_id = verdict.transaction_key, verdict.transaction_id
         self.writes.payments.append(_payment(verdict, self.order.order_no, self.now))
-        if self.order.amount is None:
+        if self.order.amount is None and verdict.amount is not None:
             self.order = replace(self.order, amount=verdict.amount, currency=verdict.currency)
         self._sum_refunds()
         if self._is_whole():
@@ -159,8 +171,7 @@ class Case:
         elif late and self.terms.late is not LatePolicy.DELIVER:
             self._move(Status.HELD)
         else:
-            self._move(Status.PAID)
-            self._event("order.paid", "")
+            self._deliver()
         for key, known in self._alive_refunds(self.transaction_key).items():
             self._event("order.refunded", key, refund=known)
         if self.order.status is Status.HELD and self.terms.late is LatePolicy.REFUND:
@@ -216,18 +227,33 @@ class Case:
             self.writes.refunds.append(
                 _refund_row(verdict, self.order.order_no, key, known, self.now)
             )
-            return Result.UNCHANGED
+            self._tell("refund_reversed", verdict, refund=key)
+            return Result.REVERSED
         if known.reversed:
             return Result.REPEATED
         known.reversed = True
         self._sum_refunds()
         self.writes.reversals.append({"refund_key": key, "verdict": verdict})
         if self.order.status is Status.REFUNDED and not self._is_whole():
-            self._move(Status.PAID)
+            self._come_back()
         if self.transaction_key is not None:
             self._event("order.refund_reversed", key, refund=known)
         self._tell("refund_reversed", verdict, refund=key, to=self.order.status)
         return Result.REVERSED
+
+    def _come_back(self) -> None:
+        """Undo the move to refunded; where nobody was told of the payment yet, the policy for late money decides."""
+        if self.is_told:
+            self._move(Status.PAID)
+        elif self.terms.late is LatePolicy.DELIVER:
+            self._deliver()
+        else:
+            self._move(Status.HELD)
+
+    def _deliver(self) -> None:
+        self._move(Status.PAID)
+        self._event("order.paid", "")
+        self.is_told = True
 
     def _alive_refunds(self, transaction_key: str | None) -> dict[str, KnownRefund]:
         return {
@@ -240,7 +266,13 @@ class Case:
         return sum(known.amount or 0 for known in self._alive_refunds(transaction_key).values())
 
     def _sum_refunds(self) -> None:
-        self.order = replace(self.order, refunded=self._refunded(self.transaction_key))
+        back, alive = (
+            self._refunded(self.transaction_key),
+            self._alive_refunds(self.transaction_key),
+        )
+        if any(known.whole and known.amount is None for known in alive.values()):
+            back = self.order.amount or back
+        self.order = replace(self.order, refunded=back)
 
     def _is_whole(self) -> bool:
         alive = self._alive_refunds(self.transaction_key)
@@ -362,10 +394,22 @@ def _difference(order: Order, verdict: Verdict) -> str:
     if verdict.states_payment and order.amount is not None:
         pairs["amount"] = (order.amount, verdict.amount)
         pairs["currency"] = (order.currency, verdict.currency)
-    if verdict.refund is not None and order.amount is not None:
-        most = max(verdict.refund.total or 0, verdict.refund.amount or 0)
-        pairs["refund"] = (True, most <= order.amount)
+    elif verdict.states_payment and verdict.amount is not None:
+        pairs["amount"] = (True, verdict.amount > 0)
+        pairs["currency"] = (True, verdict.currency is not None)
+    pairs |= _refund_difference(order, verdict)
     return next((name for name, (ours, theirs) in pairs.items() if ours != theirs), "")
+
+
+def _refund_difference(order: Order, verdict: Verdict) -> dict[str, tuple[Any, Any]]:
+    refund = verdict.refund
+    if refund is None:
+        # All is back, but by no refund: it must neither pay nor be believed.
+        return {"refund": (True, verdict.state is not State.REFUNDED)}
+    named = {"transaction_id": (True, bool(verdict.transaction_id))}
+    if order.amount is None:
+        return named
+    return {**named, "refund": (True, max(refund.total or 0, refund.amount or 0) <= order.amount)}
 
 
 def _payment(verdict: Verdict, order_no: str, now: int) -> Values:

@@ -4,7 +4,6 @@ No timer: when idle an item goes at once and alone; when busy a fraction of the 
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -51,11 +50,10 @@ class GroupCommit(Generic[Item, Result]):
         return await asyncio.shield(future)
 
     async def drain(self) -> None:
-        """Take no more items and wait until all that came are committed."""
+        """Take no more items and wait until all that came are committed; cancelling the wait cancels no commit."""
         self._draining = True
         if self._task is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while self._waiting:

@@ -52,7 +52,8 @@ class Queue:
                 update(self.table).where(self.key.in_(keys), *is_due).values(taken)
             )
             mine = select(self.table).where(self.key.in_(keys), self.table.c.lease_token == token)
-            return (await connection.execute(mine.order_by(self.key))).all()
+            rows = (await connection.execute(mine)).all()
+            return sorted(rows, key=lambda row: keys.index(row[0]))
 
         if not await database.read(lambda c: _any(c, candidates)):
             return []

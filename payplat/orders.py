@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Table, bindparam, insert, select, update
+from sqlalchemy import Row, Table, bindparam, insert, literal_column, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
@@ -48,6 +49,14 @@ _PAYMENTS_OF = select(
     | PAYMENTS.c.transaction_key.in_(bindparam("transaction_keys", expanding=True))
 )
 _REFUNDS_OF = select(REFUNDS).where(REFUNDS.c.order_no.in_(bindparam("order_nos", expanding=True)))
+_TOLD = select(EVENTS.c.order_no).where(
+    EVENTS.c.order_no.in_(bindparam("order_nos", expanding=True)), EVENTS.c.type == "order.paid"
+)
+_OWED_BACK = select(DUTIES.c.id).where(
+    DUTIES.c.order_no == bindparam("order_no"),
+    DUTIES.c.what == "refund",
+    DUTIES.c.status == "due",
+)
 _BY_IDEMPOTENCY_KEY = select(ORDERS).where(
     ORDERS.c.app == bindparam("app"),
     ORDERS.c.receiver == bindparam("receiver"),
@@ -88,6 +97,13 @@ class Orders:
         self._database, self._terms = database, terms
         self._open = GroupCommit(self._open_batch)
         self._settle = GroupCommit(self._settle_batch)
+        # Bytes kept as unclaimed or quarantined that settle an order after all are then known as used.
+        self._insert_evidence = database.insert_or_correct(
+            EVIDENCE,
+            key=("kind", "environment", "sha256"),
+            columns=("order_no", "state", "reason"),
+            when=lambda new: new.state == literal_column("'used'"),
+        )
 
     async def open(self, draft: Draft) -> tuple[Order, bool]:
         """Store ``draft`` as a pending order; return the order and whether it is new.
@@ -137,18 +153,25 @@ class Orders:
         await self._execute(update(ORDERS).where(ORDERS.c.order_no == order_no).values(values))
 
     async def release(self, order_no: str, actor: str) -> Order:
-        """Deliver a held order after all; raises OrderNotFound, or Conflict when it is not held."""
+        """Deliver a held order after all; raises OrderNotFound, or Conflict when it is not held or is owed back."""
+        has_written = False
 
         async def body(connection: AsyncConnection) -> Order:
+            nonlocal has_written
             cases = await self._load(connection, [order_no], [], seam.now())
             case = cases.get(order_no)
             if case is None:
                 raise OrderNotFound
+            if has_written and case.order.status is Status.PAID:
+                return case.order  # it was committed, only the reply was lost
             if case.order.status is not Status.HELD:
                 raise Conflict(f"The order is {case.order.status}, not held.")
+            if await _fetch(connection, _OWED_BACK, order_no=order_no):
+                raise Conflict("The money is on its way back.")
             before = case.order
             case.release(actor)
             await self._store(connection, {order_no: before}, cases, case.writes)
+            has_written = True
             return case.order
 
         return await self._database.transaction(body)
@@ -177,19 +200,37 @@ class Orders:
         return await self._database.transaction(body)
 
     async def _settle_batch(self, verdicts: list[Verdict]) -> list[Settled]:
-        async def body(connection: AsyncConnection) -> list[Settled]:
-            now = seam.now()
-            numbers = sorted({v.order_no for v in verdicts if v.order_no and fits(v.order_no)})
-            keys = sorted({v.transaction_key for v in verdicts if v.transaction_id})
-            owners: dict[str, str] = {}
-            cases = await self._load(connection, numbers, keys, now, owners)
-            before = {number: case.order for number, case in cases.items()}
-            writes = next(iter(cases.values())).writes if cases else Writes()
-            results = [_settle_one(cases, verdict, owners, writes, now) for verdict in verdicts]
-            await self._store(connection, before, cases, writes)
-            return results
+        try:
+            return await self._database.transaction(lambda c: self._settle_all(c, verdicts))
+        except IntegrityError:
+            if len(verdicts) > 1:
+                raise
+            # What it says cannot be true beside what is on record, such as another order's refund of the same name.
+            return [await self._database.transaction(lambda c: self._quarantine(c, verdicts[0]))]
 
-        return await self._database.transaction(body)
+    async def _quarantine(self, connection: AsyncConnection, verdict: Verdict) -> Settled:
+        number = verdict.order_no or ""
+        cases = await self._load(connection, [number], [], seam.now())
+        before, settled = cases[number].order, cases[number].quarantine(verdict, "record")
+        await self._store(connection, {number: before}, cases, cases[number].writes)
+        return settled
+
+    async def _settle_all(
+        self, connection: AsyncConnection, verdicts: list[Verdict]
+    ) -> list[Settled]:
+        now = seam.now()
+        numbers = sorted({v.order_no for v in verdicts if v.order_no and fits(v.order_no)})
+        keys = sorted({v.transaction_key for v in verdicts if v.transaction_id})
+        owners: dict[str, str] = {}
+        cases = await self._load(connection, numbers, keys, now, owners)
+        if any(v.refund and v.refund.reversed for v in verdicts):
+            for row in await _fetch(connection, _TOLD, order_nos=numbers):
+                cases[row.order_no].is_told = True
+        before = {number: case.order for number, case in cases.items()}
+        writes = next(iter(cases.values())).writes if cases else Writes()
+        results = [_settle_one(cases, verdict, owners, writes, now) for verdict in verdicts]
+        await self._store(connection, before, cases, writes)
+        return results
 
     async def _load(
         self,
@@ -242,7 +283,7 @@ class Orders:
             if rows:
                 await connection.execute(insert(table), rows)
         if writes.evidence:
-            await connection.execute(self._database.insert_new(EVIDENCE), writes.evidence)
+            await connection.execute(self._insert_evidence, writes.evidence)
         for reversal in writes.reversals:
             await _reverse_refund(connection, **reversal)
 

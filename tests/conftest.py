@@ -166,16 +166,24 @@ def works() -> bool:
 
 
 @pytest.fixture
-async def stage(database_url, overrides, works, key_pairs, tmp_path) -> AsyncIterator[Stage]:
+async def alipay(key_pairs) -> AlipaySimulator:
+    """Alipay's simulator, listening."""
+    simulator = AlipaySimulator(time_factor=100.0, platform_key=key_pairs[1])
+    await simulator.start()
+    return simulator
+
+
+@pytest.fixture
+async def stage(
+    database_url, alipay, overrides, works, key_pairs, tmp_path
+) -> AsyncIterator[Stage]:
     """The whole service, simulators and a merchant, on each engine in turn."""
     database = Database(database_url)
     await migrate(database)
     await database.close()
-    ours, theirs = key_pairs
-    alipay = AlipaySimulator(time_factor=100.0, platform_key=theirs)
     given = {"PAYPLAT_DATABASE__URL": database_url, **overrides}
     async with set_stage(
-        tmp_path, overrides=given, work=works, alipay=alipay, key_pair=ours
+        tmp_path, overrides=given, work=works, alipay=alipay, key_pair=key_pairs[0]
     ) as stage:
         yield stage
 

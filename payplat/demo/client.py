@@ -66,9 +66,7 @@ class Game:
 
     async def _post(self, path: str, fields: Json, **headers: str) -> Json:
         body = json.dumps(fields).encode()
-        return _read(
-            await self._web.post(self._url + path, body, "application/json", **headers)
-        )
+        return _read(await self._web.post(self._url + path, body, "application/json", **headers))
 
 
 class Buyer:

@@ -125,7 +125,9 @@ RULES = (
     Rule("every payment has verified evidence", "每笔支付都有核验过的凭证", _verified),
     Rule("every paid order has one order.paid", "每笔已付订单恰有一个 order.paid", _one_event),
     Rule("every event reached the game once", "每个事件只让游戏处理一次", _told_once),
-    Rule("what was put aside is kept, and told nobody", "被搁置的凭证留存且未通知", _refused_is_kept),
+    Rule(
+        "what was put aside is kept, and told nobody", "被搁置的凭证留存且未通知", _refused_is_kept
+    ),
     Rule("Alipay's books equal ours", "支付宝账本与我们一致", _books_balance),
 )
 _SETTLED = "(status IN ('paid', 'refunded'))"

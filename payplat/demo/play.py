@@ -19,12 +19,15 @@ import structlog
 from payplat.database import Database
 from payplat.demo.client import Web
 from payplat.demo.invariants import count_all
+from payplat.demo.scene import Scene
 from payplat.demo.stage import Stage, set_stage
-from payplat.demo.stories import STORIES, Scene, Story
+from payplat.demo.storefront import open_shop
+from payplat.demo.stories import STORIES, Story
 from payplat.demo.telling import Outcome, Teller, language_of
 from payplat.schema import migrate
 
-_LONGEST_STORY = 20.0
+LONGEST_STORY = 20.0
+"""Seconds after which a story is given up."""
 
 
 async def main(*, stay: bool, stories: Sequence[Story] = tuple(STORIES)) -> int:
@@ -34,7 +37,8 @@ async def main(*, stay: bool, stories: Sequence[Story] = tuple(STORIES)) -> int:
     """
     teller, began = Teller(language_of(os.environ)), time.monotonic()
     teller.say("title")
-    with tempfile.TemporaryDirectory(prefix="payplat-demo-") as name, _ended_by(signal.SIGTERM):
+    ended = _ended_by(signal.SIGTERM, signal.SIGHUP)
+    with ended, tempfile.TemporaryDirectory(prefix="payplat-demo-") as name:
         folder = Path(name)
         with _logs_in(folder / "payplat.log"):
             await _migrate(folder)
@@ -47,6 +51,7 @@ async def main(*, stay: bool, stories: Sequence[Story] = tuple(STORIES)) -> int:
                         teller.say("on_a_terminal")
             except asyncio.CancelledError:
                 teller.say("stopped")
+                await _die_away()
                 return 1
     return 0 if held else 1
 
@@ -73,25 +78,24 @@ async def _show(stage: Stage, teller: Teller, stories: Sequence[Story], began: f
 
 async def _play(stage: Stage, teller: Teller, stories: Sequence[Story]) -> int:
     """Play the stories at the same time, but for those that must be alone; print in order; return how many failed."""
+    failed = 0
     with contextlib.closing(Web()) as web:
         scene = Scene.of(stage, web)
-        together = {
-            story: asyncio.create_task(_one(story, scene)) for story in stories if not story.alone
-        }
-        failed = 0
-        for story in stories:
-            if story.alone:
-                await asyncio.gather(*together.values())
-            outcome = await (together.get(story) or _one(story, scene))
-            teller.story(story, outcome)
-            failed += bool(outcome.reason)
+        async with asyncio.TaskGroup() as group:
+            together = {s: group.create_task(_one(s, scene)) for s in stories if not s.alone}
+            for story in stories:
+                if story.alone:
+                    await asyncio.gather(*together.values())
+                outcome = await (together.get(story) or _one(story, scene))
+                teller.story(story, outcome)
+                failed += bool(outcome.reason)
     return failed
 
 
 async def _one(story: Story, scene: Scene) -> Outcome:
     began, reason = time.monotonic(), ""
     try:
-        async with asyncio.timeout(_LONGEST_STORY):
+        async with asyncio.timeout(LONGEST_STORY):
             await story.play(scene)
     except Exception as error:  # noqa: BLE001 - whatever it was, the story did not come true
         reason = str(error) or type(error).__name__
@@ -99,8 +103,18 @@ async def _one(story: Story, scene: Scene) -> Outcome:
 
 
 async def _stay(stage: Stage, teller: Teller) -> None:
-    teller.say("now_you")
-    teller.gap()
+    async with open_shop(stage) as shop:
+        teller.say("now_you")
+        teller.gap()
+        teller.link("shop", shop.url)
+        _link(stage, teller)
+        teller.say("until_stopped")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+    teller.say("closed")
+
+
+def _link(stage: Stage, teller: Teller) -> None:
     for key, address in (
         ("alipay", stage.alipay.url),
         ("merchant", stage.merchant.url.removesuffix("/webhooks")),
@@ -109,10 +123,14 @@ async def _stay(stage: Stage, teller: Teller) -> None:
     ):
         teller.link(key, address)
     teller.gap()
-    teller.say("until_stopped")
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.Event().wait()
-    teller.say("closed")
+
+
+async def _die_away() -> None:
+    """End requests that were cut off, as the loop would, while their complaints still go into the log."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 async def _migrate(folder: Path) -> None:
@@ -124,16 +142,18 @@ async def _migrate(folder: Path) -> None:
 
 
 @contextmanager
-def _ended_by(sign: signal.Signals) -> Iterator[None]:
-    """Let a signal end the running task as Ctrl-C does, so that everything is taken down."""
+def _ended_by(*signs: signal.Signals) -> Iterator[None]:
+    """Let signals end the running task as Ctrl-C does, so that everything is taken down."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     if task is None:
         raise RuntimeError("called outside of a task")
-    loop.add_signal_handler(sign, task.cancel)
+    for sign in signs:
+        loop.add_signal_handler(sign, task.cancel)
     try:
         yield
     finally:
-        loop.remove_signal_handler(sign)
+        for sign in signs:
+            loop.remove_signal_handler(sign)
 
 
 @contextmanager

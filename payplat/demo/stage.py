@@ -53,7 +53,8 @@ async def set_stage(
     alipay = alipay or AlipaySimulator(time_factor=100.0)
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     merchant = Merchant(secret)
-    await alipay.start()
+    if not alipay.url:
+        await alipay.start()
     await merchant.start()
     sockets = bind_sockets(0, "127.0.0.1")
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"

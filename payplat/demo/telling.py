@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -18,9 +19,8 @@ _SENTENCES = {
     ),
     "stories": ("[bold]Stories[/]", "[bold]故事[/]"),
     "invariants": (
-        "[bold]Invariants[/] [dim]counted over {0} orders, from the database and from both "
-        "sides' own books[/]",
-        "[bold]不变量[/] [dim]逐笔清点 {0} 个订单，数据来自数据库和双方各自的账本[/]",
+        "[bold]Invariants[/] [dim]counted over {0} orders, in the database and both sides' books[/]",
+        "[bold]不变量[/] [dim]逐笔清点 {0} 个订单：数据库与双方账本[/]",
     ),
     "well": (
         "[green]All {0} stories came true and all {1} invariants hold.[/] [dim]{2:.1f} s[/]",
@@ -30,6 +30,7 @@ _SENTENCES = {
         "[red]{0} of {1} stories failed, {2} of {3} invariants are broken.[/] [dim]{4:.1f} s[/]",
         "[red]{1} 个故事中 {0} 个失败，{3} 条不变量中 {2} 条不成立。[/][dim]{4:.1f} 秒[/]",
     ),
+    "broken": ("{0} of {1} broken", "{1} 项中 {0} 项不符"),
     "on_a_terminal": (
         "[dim]On a terminal, a shop now stays open in which you buy something yourself.[/]",
         "[dim]在终端里运行时，演示商店会保持打开，供您亲手购买。[/]",
@@ -98,12 +99,17 @@ class Teller:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
         for rule, count in counts:
             name = rule.zh if self.language == "zh" else rule.en
-            table.add_row(f" {_mark(count.holds)}", name, f"[dim]{_escape(count.says)}[/]")
+            figures = f"[dim]{_escape(count.says)}[/]"
+            if not count.holds:
+                figures += f" [red]{self._words('broken').format(count.broken, count.seen)}[/]"
+            table.add_row(f" {_mark(count.holds)}", name, figures)
         self._console.print(table)
 
     def link(self, key: str, address: object) -> None:
         """Print where something is to be found."""
-        self._print(f"   {self._words(key):<20}[cyan]{_escape(str(address))}[/]")
+        words = self._words(key)
+        gap = " " * (20 - cell_len(words))
+        self._print(f"   {words}{gap}[cyan]{_escape(str(address))}[/]")
 
     def _words(self, key: str) -> str:
         return _SENTENCES[key][self.language == "zh"]

@@ -75,7 +75,7 @@ class Merchant:
         self.events: dict[str, dict[str, Any]] = {}
         self.fulfilled: Counter[str] = Counter()
         self.script: deque[Behaviour] = deque()
-        self.always: Behaviour | None = None
+        self._always: Behaviour | None = None
         self.url = ""
         self.closing = asyncio.Event()
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
@@ -109,6 +109,19 @@ class Merchant:
     def next(self, *kinds: str, seconds: float = 1.0, accept: bool | None = None) -> None:
         """Script the next requests, one kind of BEHAVIOURS each."""
         self.script.extend(Behaviour(kind, seconds, accept) for kind in kinds)
+
+    def misbehave(self, kind: str, *, seconds: float = 1.0, accept: bool | None = None) -> None:
+        """From now on, whenever the script is empty."""
+        self._always = Behaviour(kind, seconds, accept)
+
+    def behave(self) -> None:
+        """Forget the script and all misbehaviour."""
+        self.script.clear()
+        self._always = None
+
+    def behaviour(self) -> Behaviour | None:
+        """For the request at hand; None is to do the right thing."""
+        return self.script.popleft() if self.script else self._always
 
     def take(self, webhook_id: str, timestamp: str, signatures: str, body: bytes) -> bool:
         """Record an attempt; False for one that is not from the platform."""
@@ -157,8 +170,7 @@ class Webhook(RequestHandler):
         if not self.merchant.take(webhook_id, timestamp, signatures, body):
             self.set_status(401)
             return
-        script = self.merchant.script
-        behaviour = script.popleft() if script else self.merchant.always
+        behaviour = self.merchant.behaviour()
         try:
             if behaviour is None or behaviour.accepts:
                 self.merchant.fulfil(webhook_id, body)

@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, Table, select
+from sqlalchemy import Result, Select, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
-from payplat.decisions import Result, Settled, Terms
+from payplat.decisions import Result as Outcome
+from payplat.decisions import Terms
 from payplat.models import Base
 from payplat.orders import Draft, Orders
 from payplat.purchase import (
@@ -36,6 +37,9 @@ TERMS = {
 }
 PRICE = 600
 TABLES: dict[str, Table] = dict(Base.metadata.tables)
+# For what only one engine does.
+on_sqlite = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+on_mariadb = pytest.mark.parametrize("ledger_url", ["mariadb"], indirect=True)
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Ledger:
         order, _ = await self.orders.open(draft(channel, **changes))
         return order
 
-    async def settle(self, *verdicts: Verdict) -> list[Result]:
+    async def settle(self, *verdicts: Verdict) -> list[Outcome]:
         """Settle verdicts one after the other; return what came of each."""
         return [(await self.orders.settle(verdict)).result for verdict in verdicts]
 
@@ -67,8 +71,13 @@ class Ledger:
         return await fetch(self.database, wanted.order_by(*table.primary_key.columns))
 
     async def snapshot(self) -> dict[str, list[dict[str, Any]]]:
-        """Return every row of every table."""
-        return {name: await self.rows(name) for name in TABLES}
+        """Return every row of every table, read at one moment."""
+        wanted = {n: select(t).order_by(*t.primary_key.columns) for n, t in TABLES.items()}
+
+        async def body(connection: AsyncConnection) -> dict[str, list[dict[str, Any]]]:
+            return {n: _plain_rows(await connection.execute(w)) for n, w in wanted.items()}
+
+        return await self.database.read(body)
 
     async def run(self, statement: Any) -> None:
         """Run one statement behind the ledger's back."""
@@ -90,6 +99,33 @@ class Clock(seam.World):
         self.ahead += int(seconds * seam.SECOND)
 
 
+class Crash(Exception):
+    """A process that died; not an error that a database would report."""
+
+
+class CrashPoints(seam.World):
+    """The real world, but it remembers the crash points passed, and crashes at one of them when told to."""
+
+    def __init__(self) -> None:
+        self.passed: list[str] = []
+        self._dies_at = ""
+
+    async def reach(self, point: str) -> None:
+        """Pass a crash point, or die there."""
+        self.passed.append(point)
+        if point == self._dies_at:
+            raise Crash
+
+    @contextmanager
+    def dying_at(self, point: str) -> Iterator[None]:
+        """Die whenever ``point`` is reached."""
+        self._dies_at = point
+        try:
+            yield
+        finally:
+            self._dies_at = ""
+
+
 @contextmanager
 def in_world(world: seam.World) -> Iterator[None]:
     """Replace the real world."""
@@ -100,13 +136,12 @@ def in_world(world: seam.World) -> Iterator[None]:
 
 async def fetch(database: Database, wanted: Select) -> list[dict[str, Any]]:
     """Return rows as dictionaries."""
-    result = await database.read(lambda c: c.execute(wanted))
-    return [dict(row._mapping) for row in result]
+    return _plain_rows(await database.read(lambda c: c.execute(wanted)))
 
 
-def ledger_on(database: Database) -> Ledger:
-    """Return another process's ledger on its own connections."""
-    return Ledger(database, Orders(database, TERMS))
+def ledger_on(database: Database, terms: Mapping[str, Terms] = TERMS) -> Ledger:
+    """Return another process's ledger."""
+    return Ledger(database, Orders(database, terms))
 
 
 def draft(
@@ -191,13 +226,16 @@ def refund(
     order: Order,
     key: str = "r1",
     *,
-    amount: int | None = None,
+    part: int | None = None,
     total: int | None = None,
     whole: bool = False,
     **facts: Any,
 ) -> Verdict:
-    """Return a verdict of money going back, without a word about the payment unless ``facts`` has it."""
-    named = {"transaction_id": transaction_of(order), "refund": Refund(key, amount, total)}
+    """Return a verdict of money going back: this refund's own ``part`` of it, or the ``total`` so far.
+
+    It says nothing about the payment itself unless ``facts`` does.
+    """
+    named = {"transaction_id": transaction_of(order), "refund": Refund(key, part, total)}
     return says(order, State.REFUNDED if whole else State.PAID, **{**named, **facts})
 
 
@@ -207,9 +245,8 @@ def reversal(order: Order, key: str = "r1", **facts: Any) -> Verdict:
     return says(order, State.PAID, **{**named, **facts})
 
 
-def results(settled: list[Settled]) -> Counter[Result]:
-    """Count what came of many verdicts."""
-    return Counter(one.result for one in settled)
+def _plain_rows(result: Result) -> list[dict[str, Any]]:
+    return [dict(row._mapping) for row in result]
 
 
 def _plain(value: Any) -> Any:

@@ -1,27 +1,77 @@
 """Fixtures of the ledger's tests: a ledger whose books are checked after each test, a second process, a clock."""
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from payplat.database import Database
-from tests.ledger.build import TERMS, Clock, CrashPoints, Ledger, in_world, ledger_on
+from payplat.schema import migrate
+from tests.ledger.build import TABLES, TERMS, Clock, CrashPoints, Ledger, in_world, ledger_on
 from tests.ledger.invariants import breaches
+from tests.mariadb import MariaDB
+
+
+def migrated(url: str) -> str:
+    """Bring a database to the newest schema, on a loop that no test will see."""
+
+    async def bring() -> None:
+        database = Database(url)
+        await migrate(database)
+        await database.close()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(bring())
+    loop.close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    """An empty SQLite file with the newest schema, to be copied."""
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrated(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def mariadb_schema(mariadb: MariaDB) -> Iterator[str]:
+    """A MariaDB database with the newest schema, to be emptied after each test: making one takes long."""
+    with mariadb.fresh_database() as url:
+        yield migrated(url)
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def ledger_url(request, tmp_path: Path) -> Iterator[str]:
+    """The address of a database without a row, on each engine in turn."""
+    request.node.user_properties.append(("lane", request.param))
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "payplat.db")
+        yield f"sqlite:///{tmp_path / 'payplat.db'}"
+    else:
+        url, server = request.getfixturevalue("mariadb_schema"), request.getfixturevalue("mariadb")
+        yield url
+        for name in TABLES:
+            server.execute(f"DELETE FROM {url.rpartition('/')[2]}.{name}")
 
 
 @pytest.fixture
-async def ledger(database: Database) -> AsyncIterator[Ledger]:
+async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
     """A ledger on each engine in turn; in the end its books must be right."""
-    ledger = ledger_on(database)
+    ledger = ledger_on(Database(ledger_url))
     yield ledger
     await ledger.orders.drain()
-    assert breaches(await ledger.snapshot(), TERMS) == []
+    found = breaches(await ledger.snapshot(), TERMS)
+    await ledger.database.close()
+    assert found == []
 
 
 @pytest.fixture
-async def twin(database: Database, database_url: str) -> AsyncIterator[Ledger]:
+async def twin(ledger_url: str) -> AsyncIterator[Ledger]:
     """Another process on the same database: its own connections, its own group commit."""
-    twin = ledger_on(Database(database_url))
+    twin = ledger_on(Database(ledger_url))
     yield twin
     await twin.orders.drain()
     await twin.database.close()

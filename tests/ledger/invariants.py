@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from payplat.decisions import Terms
@@ -51,7 +52,7 @@ class Books:
 
     def path(self, order: Row) -> list[str]:
         """Return the statuses an order went through, as its timeline tells them."""
-        told = [json.loads(row["detail"]).get("to") for row in self.of("timeline", order)]
+        told = [_detail(row).get("to") for row in self.of("timeline", order)]
         path = ["pending"]
         for status in filter(None, told):
             if status != path[-1]:
@@ -97,6 +98,13 @@ def payment_is_proven(books: Books, order: Row) -> Iterator[str]:
     kept = books.evidence.get(name)
     if kept is None or kept["state"] != "used" or kept["order_no"] != order["order_no"]:
         yield "the payment's evidence is not kept as used by it"
+    came = [
+        row["what"]
+        for row in map(_detail, books.of("timeline", order))
+        if (row.get("transaction_id"), "to" in row) == (payment["transaction_id"], True)
+    ]
+    if len(came) != 1:
+        yield f"the payment came {len(came)} times in the timeline"
 
 
 def payment_fits_order(books: Books, order: Row) -> Iterator[str]:
@@ -104,7 +112,8 @@ def payment_fits_order(books: Books, order: Row) -> Iterator[str]:
     payment = books.payment(order)
     if payment is None:
         return
-    for name in ("kind", "environment", "account", "amount", "currency"):
+    price = ("amount", "currency") if payment["amount"] is not None else ("amount",)
+    for name in ("kind", "environment", "account", *price):
         if payment[name] != order[name]:
             yield f"{name} differs"
     if payment["product"] not in (None, order["sku"]):
@@ -125,7 +134,7 @@ def money_is_whole_numbers(books: Books, order: Row) -> Iterator[str]:
 def status_moves_along_edges(books: Books, order: Row) -> Iterator[str]:
     """An order goes only ways that are there, and its timeline leads to where it stands."""
     path = books.path(order)
-    for before, after in zip(path, path[1:], strict=False):
+    for before, after in pairwise(path):
         if after not in _EDGES[before]:
             yield f"went from {before} to {after}"
     if path[-1] != order["status"]:
@@ -219,7 +228,8 @@ def events_are_on_their_way(books: Books) -> Iterator[str]:
         ways[delivery["event_id"]].append(delivery["endpoint"])
     for event in books.tables["events"]:
         found = sorted(ways.pop(event["event_id"], []))
-        if found != sorted(books.terms[channels[event["order_no"]]].endpoints):
+        channel = channels.get(event["order_no"])
+        if channel and found != sorted(books.terms[channel].endpoints):
             yield f"{event['event_id']} goes to {found}"
     yield from (f"{event_id} is delivered, but it is no event" for event_id in ways)
 
@@ -239,7 +249,7 @@ def stories_are_proven(books: Books) -> Iterator[str]:
     """Each line of a timeline names its actor, and evidence that is kept."""
     hashes = {row["sha256"] for row in books.tables["evidence"]}
     for row in books.tables["timeline"]:
-        proof = json.loads(row["detail"]).get("evidence")
+        proof = _detail(row).get("evidence")
         if not row["actor"] or (proof is not None and proof not in hashes):
             yield f"{row['order_no']} {row['what']} has no proof"
 
@@ -260,6 +270,10 @@ WIDE_RULES: list[Callable[[Books], Iterator[str]]] = [
     stories_are_proven,
     orphans,
 ]
+
+
+def _detail(line: Row) -> dict[str, Any]:
+    return {**json.loads(line["detail"]), "what": line["what"]}
 
 
 def _key(parts: tuple[str, ...]) -> str:

@@ -9,10 +9,12 @@ from sqlalchemy import delete
 
 from payplat.decisions import Result
 from payplat.purchase import Source, State, Status
+from payplat.sweeps import UntoldOrders
 from tests.ledger.build import (
     PRICE,
     TABLES,
     TERMS,
+    Crash,
     closed,
     ledger_on,
     paid,
@@ -72,27 +74,28 @@ async def test_the_event_tells_the_whole_order(ledger):
 async def test_all_is_written_in_one_commit(ledger, crash_points):
     """Between the first and the last row of a payment there is no commit at which a crash could part them."""
     order = await ledger.open()
-    crash_points.clear()
+    crash_points.passed.clear()
     await ledger.settle(paid(order))
-    assert crash_points.count("after_commit") == 1
+    assert crash_points.passed.count("after_commit") == 1
 
 
-async def test_a_payment_not_committed_is_not_there(ledger, crash_points):
-    """When the process dies before the commit, no row of the payment is left behind."""
+async def test_a_crash_before_the_commit_leaves_nothing(ledger, crash_points):
+    """Who dies before the commit leaves no row behind, and the provider's repetition pays."""
     order = await ledger.open()
     before = await ledger.snapshot()
-    crash_points.dies_at = "before_commit"
-    with pytest.raises(ConnectionAbortedError):
-        await ledger.database.transaction(lambda c: _settle_on(ledger, c, paid(order)))
-    crash_points.dies_at = None
+    with crash_points.dying_at("before_commit"), pytest.raises(Crash):
+        await ledger.settle(paid(order))
     assert await ledger.snapshot() == before
+    assert await ledger.settle(paid(order)) == [Result.PAID]
 
 
-async def _settle_on(ledger, connection, verdict):
-    """Write what settling writes, on a connection that then dies."""
-    await connection.execute(delete(TABLES["timeline"]))
-    for name in ("orders", "events"):
-        await connection.execute(delete(TABLES[name]))
+async def test_a_crash_after_the_commit_leaves_all(ledger, crash_points):
+    """Who dies after the commit leaves the whole payment, and the provider's repetition is one."""
+    order = await ledger.open()
+    with crash_points.dying_at("after_commit"), pytest.raises(Crash):
+        await ledger.settle(paid(order))
+    assert await ledger.settle(paid(order)) == [Result.REPEATED]
+    assert len(await ledger.rows("events")) == 1
 
 
 @pytest.mark.parametrize("channel", TERMS)
@@ -352,22 +355,16 @@ async def test_the_same_transaction_elsewhere_is_another(ledger):
     assert await ledger.settle(*(paid(order, "T1") for order in orders)) == [Result.PAID] * 3
 
 
-async def test_a_closed_channel_still_settles(ledger, database):
-    """Money for a channel that is no longer open is kept, and late money waits for an operator."""
-    for is_late, status in ((False, Status.PAID), (True, Status.HELD)):
-        order = await ledger.open()
-        closing = ledger_on(database)
-        closing.orders = type(closing.orders)(database, {})
-        await closing.settle(*[closed(order)] * is_late, paid(order))
-        assert (await ledger.now(order)).status is status
-        await _mend(ledger)
-
-
-async def _mend(ledger):
-    """Deliver what a process without endpoints left behind."""
-    from payplat.sweeps import UntoldOrders
-
+async def test_a_closed_channel_still_settles(ledger):
+    """Money for a channel that is no longer open is kept; the sweep tells of it once the channel is open again."""
+    order, late = await ledger.open(), await ledger.open()
+    closing = ledger_on(ledger.database, terms={})
+    await closing.settle(paid(order), closed(late), paid(late))
+    assert (await ledger.now(order)).status is Status.PAID
+    assert (await ledger.now(late)).status is Status.HELD
+    assert await ledger.rows("deliveries") == []
     await UntoldOrders(ledger.database, TERMS).run("")
+    assert len(await ledger.rows("deliveries", order)) == 2
 
 
 async def test_times_are_when_it_happened(ledger, clock):

@@ -130,7 +130,11 @@ class Client:
 
     def order(self, out_trade_no: str, amount: str = "88.88", **more) -> dict:
         product = {"product_code": "FAST_INSTANT_TRADE_PAY"}
-        named = {"out_trade_no": out_trade_no, "total_amount": amount, "subject": "六十颗宝石 60 gems"}
+        named = {
+            "out_trade_no": out_trade_no,
+            "total_amount": amount,
+            "subject": "六十颗宝石 60 gems",
+        }
         return {**named, **product, **more}
 
     def page_url(self, out_trade_no: str, amount: str = "88.88", return_url=None, **more) -> str:
@@ -143,7 +147,9 @@ class Client:
         return f"{self.gateway}?{urlencode(self.parameters('alipay.trade.wap.pay', biz))}"
 
     def page_form(self, out_trade_no: str, amount: str = "88.88", **more) -> str:
-        parameters = self.parameters("alipay.trade.page.pay", self.order(out_trade_no, amount, **more))
+        parameters = self.parameters(
+            "alipay.trade.page.pay", self.order(out_trade_no, amount, **more)
+        )
         biz = parameters.pop("biz_content")
         return (
             f'<form method="post" action="{escape(f"{self.gateway}?{urlencode(parameters)}")}">'
@@ -165,7 +171,9 @@ class Client:
     async def close(self, out_trade_no: str) -> Answer:
         return await self.call("alipay.trade.close", {"out_trade_no": out_trade_no})
 
-    async def refund(self, out_trade_no: str, amount: str, number: str | None = None, **more) -> Answer:
+    async def refund(
+        self, out_trade_no: str, amount: str, number: str | None = None, **more
+    ) -> Answer:
         biz = {"out_trade_no": out_trade_no, "refund_amount": amount, **more}
         if number:
             biz["out_request_no"] = number

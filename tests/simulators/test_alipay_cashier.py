@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 
 from payplat.simulators.alipay import misfortunes
+from payplat.simulators.alipay.entrance import parameters_of
 from payplat.simulators.alipay.refusals import Refusal
 from tests.simulators.alipay_client import BEIJING_NOW, split, verifies
 
@@ -171,7 +172,9 @@ async def test_the_same_order_again_attaches_to_its_trade(client, sim):
 
 async def test_an_amount_written_otherwise_is_the_same_amount(client, sim):
     """88.8 and 88.80 are one order."""
-    assert sim.enter(client.page_url("ORDER1", "88.8")) is sim.enter(client.page_url("ORDER1", "88.80"))
+    assert sim.enter(client.page_url("ORDER1", "88.8")) is sim.enter(
+        client.page_url("ORDER1", "88.80")
+    )
 
 
 async def test_a_trade_closes_when_its_time_is_over(client, sim, inbox):
@@ -196,7 +199,8 @@ async def test_an_order_entered_too_late_is_refused(client, sim, browse):
 
 
 @pytest.mark.parametrize(
-    ("express", "seconds"), [("1m", 60), ("90m", 5400), ("2h", 7200), ("15d", 1296000), ("1c", 14399)]
+    ("express", "seconds"),
+    [("1m", 60), ("90m", 5400), ("2h", 7200), ("15d", 1296000), ("1c", 14399)],
 )
 async def test_timeout_express_counts_from_the_trade(client, sim, express, seconds):
     """It starts when the buyer enters the cashier, not when the address was made."""
@@ -242,7 +246,9 @@ async def test_scanned_trades_live_three_hours(client, sim):
 
 async def test_the_wallet_answers_as_the_sdk(client, sim, browse, inbox):
     """resultStatus 9000 and a result signed over the exact text of its node."""
-    response = await browse(f"{sim.url}/wallet", urlencode({"order_string": client.order_string("A")}))
+    response = await browse(
+        f"{sim.url}/wallet", urlencode({"order_string": client.order_string("A")})
+    )
     outcome = json.loads(response.body)
     assert outcome["resultStatus"] == "9000"
     name, value, _ = split(outcome["result"].encode())
@@ -340,3 +346,20 @@ async def test_the_index_lists_trades_and_notifications(client, sim, browse):
     page = (await browse(f"{sim.url}/?lang=en")).body.decode()
     for text in ("ORDER1", "TRADE_SUCCESS", "paid #1", "one_fen_off"):
         assert text in page
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("a&amp;notify_url=x", "a&notify_url=x"),
+        ("a&notify_url=x&timestamp=y", "a&notify_url=x&timestamp=y"),
+        ("a&not=x", "a&not=x"),
+        ("&copy; &copy &copy2 &#169;&#xA9; &nosuch;", "© © &copy2 ©© &nosuch;"),
+        ("&lt;&gt;&quot;&#x27;&#39;", "<>\"''"),
+        ("&amp;amp;", "&amp;"),
+    ],
+)
+def test_forms_are_read_as_browsers_read_them(written, read):
+    """Inside an attribute a reference without semicolon stands for itself before `=` or a letter."""
+    form = f'<form action="http://h/?charset=utf-8"><input name="biz_content" value="{written}"></form>'
+    assert parameters_of(form)["biz_content"] == read

@@ -39,7 +39,9 @@ async def test_an_answer_signs_the_exact_text(client, sim):
 @pytest.mark.parametrize("app_id", ["2099000000000009", "", None])
 async def test_an_unknown_application_is_refused_first_and_unsigned(client, app_id):
     """app_id is looked at before anything else, so that nothing else has to be right."""
-    answer = await client.call("alipay.trade.query", "not json", app_id=app_id, sign="x", timestamp="y")
+    answer = await client.call(
+        "alipay.trade.query", "not json", app_id=app_id, sign="x", timestamp="y"
+    )
     assert answer.sub_code == ("isv.invalid-app-id" if app_id else "isv.missing-app-id")
     assert answer.code == ("40002" if app_id else "40001")
     assert answer.sign == ""
@@ -56,7 +58,9 @@ async def test_an_unknown_application_is_refused_first_and_unsigned(client, app_
 )
 async def test_required_parameters_come_before_the_signature(client, name, sub_code):
     """A request without one is told so even when its signature is wrong too."""
-    answer = await client.call("alipay.trade.query", {"out_trade_no": "A"}, sign="AAAA", **{name: None})
+    answer = await client.call(
+        "alipay.trade.query", {"out_trade_no": "A"}, sign="AAAA", **{name: None}
+    )
     assert (answer.code, answer.sub_code) == ("40001", sub_code)
     assert answer.sign
 
@@ -69,7 +73,9 @@ async def test_a_missing_signature_is_named(client):
 
 async def test_a_wrong_signature_shows_the_gateways_own_string(client, sim):
     """The refusal is signed and quotes, HTML-escaped, what the gateway would have signed."""
-    answer = await client.call("alipay.trade.query", {"out_trade_no": "A"}, sign="AAAA", timestamp="y")
+    answer = await client.call(
+        "alipay.trade.query", {"out_trade_no": "A"}, sign="AAAA", timestamp="y"
+    )
     assert answer.sub_code == "isv.invalid-signature"
     assert verifies(sim.public_key_pem, answer.value.encode(), answer.sign)
     quoted = answer.fields["sub_msg"].partition("验签字符串为：")[2]

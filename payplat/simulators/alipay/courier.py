@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from payplat.simulators.alipay.faults import NoticeFault
@@ -93,9 +93,13 @@ class Courier:
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=_SLOTS)
 
     def stop(self) -> None:
+        """What was on its way when it was stopped goes out again after the next start."""
         if self._client:
             self._client.close()
         self._client = None
+        for notice in self.notices:
+            if notice.state == SENDING:
+                self._schedule(notice, 0)
 
     def send(
         self, trade: Trade, event: str, parameters: dict[str, str], fault: NoticeFault
@@ -191,8 +195,18 @@ class Courier:
             "request_timeout": self._knobs.answer_timeout,
         }
         try:
-            response = await self._client.fetch(attempt.url, raise_error=False, **options)
+            fetch = self._client.fetch(attempt.url, raise_error=False, **options)
+            fetch.add_done_callback(_heard)
+            # Not awaited itself: stop() cancels this task, and Tornado logs a cancelled fetch.
+            await asyncio.wait([fetch])
+            response = fetch.result()
         except (OSError, HTTPClientError, ValueError) as trouble:
             attempt.error = str(trouble) or type(trouble).__name__
             return
         attempt.status, attempt.answer = response.code, response.body
+
+
+def _heard(fetch: asyncio.Future[HTTPResponse]) -> None:
+    """An outcome that nobody waits for any more is no news."""
+    if not fetch.cancelled():
+        fetch.exception()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
+from html.entities import html5
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -52,7 +55,7 @@ def _decode(query: str) -> dict[str, list[bytes]]:
 
 
 class _FormReader(HTMLParser):
-    """Undoes the HTML escapes as a browser does."""
+    """Finds the form's address and its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,8 +63,28 @@ class _FormReader(HTMLParser):
         self.fields: dict[str, str] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
+        del attrs  # these are decoded more eagerly than a browser decodes them
+        text = self.get_starttag_text() or ""
+        found = {name: _decode_attribute(value[1:-1]) for name, value in _ATTRIBUTE.findall(text)}
         if tag == "form":
             self.action = found.get("action", "")
         elif tag == "input" and found.get("name"):
             self.fields[found["name"]] = found.get("value", "")
+
+
+_ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*("[^"]*"|'[^']*')""")
+_REFERENCE = re.compile(r"&(#\d+|#[xX][0-9A-Fa-f]+|[0-9A-Za-z]+)(;?)(=?)")
+
+
+def _decode_attribute(text: str) -> str:
+    """As browsers do inside an attribute: `&not` without semicolon stays before `=` or a letter."""
+
+    def decode(found: re.Match[str]) -> str:
+        name, semicolon, equals = found.groups()
+        if name.startswith("#"):
+            return html.unescape(f"&{name}{semicolon}") + equals
+        if equals and not semicolon:
+            return found[0]
+        return html5.get(name + semicolon, f"&{name}{semicolon}") + equals
+
+    return _REFERENCE.sub(decode, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from functools import cached_property
+from functools import cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,15 +24,17 @@ def read_public_key(pem: str) -> rsa.RSAPublicKey:
     return key
 
 
+@cache
+def stranger() -> rsa.RSAPrivateKey:
+    """The key of nobody the merchant knows."""
+    return new_key()
+
+
 class Keys:
-    """`platform` signs what is true; `stranger` is the key of nobody the merchant knows."""
+    """`platform` signs what is true."""
 
     def __init__(self, platform: rsa.RSAPrivateKey | None = None) -> None:
         self.platform = platform or new_key()
-
-    @cached_property
-    def stranger(self) -> rsa.RSAPrivateKey:
-        return new_key()
 
     @property
     def public_pem(self) -> str:
@@ -43,7 +45,7 @@ class Keys:
 
     def sign(self, text: bytes, *, sign_with: str = "platform", digest: str = "sha256") -> str:
         """Base64 signature; `sign_with` platform or wrong, `digest` sha256 (RSA2) or sha1 (RSA)."""
-        key = self.stranger if sign_with == "wrong" else self.platform
+        key = stranger() if sign_with == "wrong" else self.platform
         signature = key.sign(text, padding.PKCS1v15(), _DIGESTS[digest]())
         return base64.b64encode(signature).decode()
 

@@ -1,0 +1,94 @@
+"""The result: medians over all rounds, their ratios, and where and with what they were measured."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from math import nan
+from pathlib import Path
+from statistics import median
+
+from benchmarks.meters import Reading
+
+_PACKAGES = ("tornado", "SQLAlchemy", "aiomysql", "PyMySQL", "cryptography", "structlog")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One server under load once: ``count`` notices, what the meters and what the client saw.
+
+    ``instructions`` is None where nobody counted them.
+    """
+
+    count: int
+    meters: Reading
+    client: Mapping[str, float]
+    instructions: float | None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The columns of the table; times are milliseconds."""
+        cpu, counters = self.meters.cpu, self.meters.counters
+        others = self.meters.busy - sum(cpu.values())
+        return {
+            "CPU ms": cpu["server"] / self.count * 1000,
+            "k instr": (self.instructions or nan) / self.count / 1000,
+            "db CPU ms": cpu["database"] / self.count * 1000,
+            "req/s": self.count / self.client["seconds"],
+            "p50 ms": self.client["p50"] * 1000,
+            "p99 ms": self.client["p99"] * 1000,
+            "stmts/req": counters["Questions"] / self.count,
+            "commits/req": counters["Com_commit"] / self.count,
+            "fsyncs/req": counters["Innodb_data_fsyncs"] / self.count,
+            "others": max(0.0, others / self.meters.at),
+        }
+
+
+def table(results: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table with one row a server."""
+    medians = {name: _medians(runs) for name, runs in results.items()}
+    columns = list(next(iter(medians.values())))
+    bases = [base for base in ("bare", "raw") if base in medians]
+    header = ["server", columns[0], "range", *(f"/ {base}" for base in bases), *columns[1:]]
+    yield _line(header)
+    yield _line(["---"] * len(header))
+    for name, row in medians.items():
+        costs = [run.figures["CPU ms"] for run in results[name]]
+        ratios = [f"{row['CPU ms'] / medians[base]['CPU ms']:.2f}" for base in bases]
+        told = [f"{row[column]:.{_places(column)}f}" for column in columns]
+        spread = f"{min(costs):.3f}..{max(costs):.3f}"
+        yield _line([name, told[0], spread, *ratios, *told[1:]])
+
+
+def surroundings(mariadb_version: str) -> Iterator[str]:
+    """Yield what the figures depend on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    yield f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.platform()}"
+    yield f"{os.cpu_count()} processors ({_processor()}), {memory:.0f} GiB"
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    yield f"Python {sys.version.split()[0]}, {packages}"
+    yield f"MariaDB {mariadb_version}, innodb_flush_log_at_trx_commit=1"
+
+
+def _medians(runs: Sequence[Run]) -> dict[str, float]:
+    figures = [run.figures for run in runs]
+    return {name: median(row[name] for row in figures) for name in figures[0]}
+
+
+def _places(column: str) -> int:
+    return {"req/s": 0, "k instr": 0, "p50 ms": 1, "p99 ms": 1, "stmts/req": 2, "others": 2}.get(
+        column, 3
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

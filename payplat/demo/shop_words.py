@@ -1,0 +1,133 @@
+"""The sentences of the shop's pages, in English and Chinese."""
+
+LANGUAGES = ("en", "zh")
+_WORDS = {
+    "game": ("Lantern Isle", "灯屿"),
+    "shop": ("The lantern keeper's shop", "守灯人的小店"),
+    "tagline": (
+        "A shop in a game that sells through payplat. Buy something and watch every step.",
+        "一家用 payplat 收款的游戏商店。买点什么，看清每一步。",
+    ),
+    "demo": ("DEMO", "演示"),
+    "no_money": ("no real money moves", "不涉及真实资金"),
+    "switch": ("中文", "English"),
+    "playing_as": ("Playing as", "当前玩家"),
+    "buy": ("Buy", "购买"),
+    "back": ("Back to the shop", "返回商店"),
+    "how": ("How would you like to pay?", "选择支付方式"),
+    "alipay": ("Alipay", "支付宝"),
+    "page": ("Desktop page", "电脑网页"),
+    "page_how": ("Opens Alipay's cashier in this tab", "在本页打开支付宝收银台"),
+    "wap": ("Mobile page", "手机网页"),
+    "wap_how": ("The same on a phone's browser", "手机浏览器中打开收银台"),
+    "app": ("Wallet app", "钱包 App"),
+    "app_how": ("A signed order for Alipay's app", "把签名订单交给支付宝 App"),
+    "qr": ("QR code", "扫码支付"),
+    "qr_how": ("Show a code, scan it with the wallet", "显示二维码，用钱包扫一扫"),
+    "pay": ("Pay {0}", "支付 {0}"),
+    "hint": (
+        "At the cashier, let something go wrong: a lost, forged or repeated notification. Then watch.",
+        "不妨在收银台出点差错：通知丢失、伪造、重复……再看 payplat 如何应对。",
+    ),
+    "recent": ("Your purchases", "您的购买记录"),
+    "order": ("Order", "订单"),
+    "number": ("Order number", "订单号"),
+    "product": ("Product", "商品"),
+    "amount": ("Amount", "金额"),
+    "method": ("Paid by", "支付方式"),
+    "player": ("For", "充值给"),
+    "step_ordered": ("Ordered", "已下单"),
+    "step_paid": ("Paid", "已付款"),
+    "step_delivered": ("Delivered", "已到账"),
+    "is_pending": ("Waiting for payment", "等待付款"),
+    "is_pending_more": (
+        "Pay at Alipay; this page follows by itself.",
+        "请在支付宝完成付款，本页会自动更新。",
+    ),
+    "is_paid": ("Paid, on its way", "已付款，正在发货"),
+    "is_paid_more": (
+        "The payment is verified and stored. The game's server is being told.",
+        "付款已核实并入账，正在通知游戏服务器。",
+    ),
+    "is_delivered": ("Delivered", "已到账"),
+    "is_delivered_more": (
+        "Yours now: {0}. The game's server gave it exactly once.",
+        "{0}已到账，且只发放了一次。",
+    ),
+    "is_closed": ("Order closed", "订单已关闭"),
+    "is_closed_more": ("Nothing was paid in time.", "未在期限内付款。"),
+    "is_held": ("Held for an operator", "等待人工处理"),
+    "is_held_more": ("The money came after the order was closed.", "付款在订单关闭之后到账。"),
+    "is_refunded": ("Refunded", "已退款"),
+    "is_refunded_more": ("All of the money went back.", "款项已全部退回。"),
+    "cashier": ("Open Alipay's cashier", "打开支付宝收银台"),
+    "wallet": ("Open the wallet app", "打开钱包 App"),
+    "scan": ("Scan it in the simulator", "在模拟器中扫码"),
+    "qr_alt": ("QR code that opens Alipay's cashier", "打开支付宝收银台的二维码"),
+    "check": ("I have paid — ask now", "我已付款，立即查询"),
+    "valid_until": ("To be paid until {0}", "请在 {0} 前付款"),
+    "happened": ("What happened", "经过"),
+    "checked": ("Checked:", "已核对："),
+    "received": ("What the game's server received", "游戏服务器收到的内容"),
+    "received_more": (
+        "Signed by Standard Webhooks, with a secret that only payplat and this server know.",
+        "按 Standard Webhooks 签名，密钥只有 payplat 和这台服务器知道。",
+    ),
+    "attempt": ("attempt {0}", "第 {0} 次"),
+    "valid": ("signature valid", "签名有效"),
+    "invalid": ("signature invalid", "签名无效"),
+    "raw": ("The order as the API tells it", "接口返回的订单"),
+    "again": ("Buy something else", "再买一件"),
+    "behind": ("Behind the scenes", "幕后"),
+    "alipay_page": ("Alipay's simulator", "支付宝模拟器"),
+    "merchant_page": ("The game's server", "游戏服务器"),
+    "offline": (
+        "The shop does not answer; trying again …",
+        "商店没有应答，正在重试…",
+    ),
+    "sorry": ("That did not work", "没有成功"),
+    "no_page": ("There is no such page.", "没有这个页面。"),
+    "unreachable": ("payplat does not answer.", "payplat 没有应答。"),
+    "refused": ("payplat refused: {0}", "payplat 拒绝了请求：{0}"),
+}
+_PRODUCTS = {
+    "coins_500": ("500 gold coins", "500 金币"),
+    "coins_2800": ("2,800 gold coins", "2800 金币"),
+    "season_pass": ("Season pass", "赛季通行证"),
+}
+_BLURBS = {
+    "coins_500": ("A purse for the road", "路上用的小钱袋"),
+    "coins_2800": ("A chest that lasts all winter", "够用一整个冬天的宝箱"),
+    "season_pass": ("Every lantern, all season long", "整季点亮每一盏灯"),
+}
+
+
+class Words:
+    """``t("pay", "¥6.00")`` in the language of a page."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self.other = LANGUAGES[language == "en"]
+        self._column = LANGUAGES.index(language)
+
+    def __call__(self, key: str, *values: object) -> str:
+        """Return a sentence; KeyError when there is none of that name."""
+        return _WORDS[key][self._column].format(*values)
+
+    def name(self, key: str) -> str:
+        """Return what a channel or method is called, or the key itself."""
+        return _WORDS.get(key, (key, key))[self._column]
+
+    def product(self, product_id: str, title: str) -> str:
+        """Return the game's own name of a product, or the catalogue's ``title``."""
+        return _PRODUCTS.get(product_id, (title, title))[self._column]
+
+    def blurb(self, product_id: str) -> str:
+        """Return a line about a product, or nothing."""
+        return _BLURBS.get(product_id, ("", ""))[self._column]
+
+
+def choose(asked: str, remembered: str, accepted: str) -> Words:
+    """Return the words in the language asked for, else remembered, else the first known one that is accepted."""
+    wishes = [asked, remembered, *(part.split(";")[0].strip()[:2] for part in accepted.split(","))]
+    return Words(next((wish.lower() for wish in wishes if wish.lower() in LANGUAGES), "en"))

@@ -1,0 +1,150 @@
+"""The demo as a user runs it: every story comes true, and a broken one is told."""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from payplat.demo import play, telling
+from payplat.demo.scene import Broken
+from payplat.demo.stories import STORIES, Story
+
+DEMO = [sys.executable, "-m", "payplat", "demo"]
+
+
+def environment(folder: Path, language: str) -> dict[str, str]:
+    """A user's environment, with a place for temporary files that a test can look into."""
+    kept = {name: each for name, each in os.environ.items() if not name.startswith("PAYPLAT_")}
+    return {**kept, "LC_ALL": language, "TMPDIR": str(folder), "PYTHONUTF8": "1"}
+
+
+@pytest.mark.parametrize("language", ["en_GB.UTF-8", "zh_CN.UTF-8"])
+def test_every_story_comes_true(tmp_path, language):
+    """Off a terminal it plays, counts, removes everything, ends with 0, and is silent where all is well."""
+    ran = subprocess.run(
+        DEMO,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        text=True,
+        env=environment(tmp_path, language),
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stderr == ""
+    lines = ran.stdout.splitlines()
+    for story in STORIES:
+        sentence = story.sentence(language[:2])
+        assert [
+            line for line in lines if re.fullmatch(rf" ✓ +[\d.]+ s +{re.escape(sentence)}", line)
+        ]
+    assert "✗" not in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_gets_a_shop_until_it_is_stopped(tmp_path):
+    """On a terminal the shop answers until SIGTERM, after which nothing is left behind."""
+    terminal, end = pty.openpty()
+    environ = environment(tmp_path, "C.UTF-8")
+    running = subprocess.Popen(DEMO, stdin=end, stdout=end, stderr=end, env=environ)
+    os.close(end)
+    seen = read_until(terminal, "Ctrl-C")
+    address = re.search(r"the shop\s+(http://127\.0\.0\.1:\d+)", seen)
+    assert address, seen
+    with urlopen(address[1], timeout=5) as page:
+        assert b"DEMO" in page.read()
+    running.send_signal(signal.SIGTERM)
+    assert "removed" in read_until(terminal, "closed;")
+    assert running.wait(20) == 0
+    os.close(terminal)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_can_be_stopped_in_the_middle(tmp_path, sign):
+    """Stopped while the stories are played, it says so, ends with 1 and leaves nothing behind."""
+    running = subprocess.Popen(
+        DEMO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment(tmp_path, "C")
+    )
+    with running:
+        assert running.stdout is not None
+        while b"Stories" not in running.stdout.readline():
+            pass
+        running.send_signal(sign)
+        rest = running.stdout.read().decode()
+    assert rest.endswith("stopped before the end\n")
+    assert running.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def read_until(terminal: int, words: str) -> str:
+    """Read what is printed, without colours, up to the line with these words."""
+    seen = ""
+    while not re.search(rf"{re.escape(words)}.*\n", seen):
+        raw = os.read(terminal, 4096).decode("utf-8", "replace")
+        seen += re.sub(r"\x1b\[[0-9;]*m", "", raw)
+    return seen
+
+
+async def fails(scene):
+    """The sun rises in the west."""
+    raise Broken("it rose in the east")
+
+
+async def hangs(scene):
+    """Nothing happens at all."""
+    await asyncio.Event().wait()
+
+
+async def test_a_broken_world_is_told(capsys, monkeypatch):
+    """A story that fails, or never ends, makes the demo end with 1 and say why; the others are still played."""
+    monkeypatch.setattr(play, "LONGEST_STORY", 1.0)
+    stories = [Story(fails), Story(hangs), STORIES[0]]
+    assert await play.main(stay=False, stories=stories) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"✗ .* The sun rises in the west\.\n +it rose in the east", told)
+    assert re.search(r"✗ .* Nothing happens at all\.\n +TimeoutError", told)
+    assert re.search(r"✓ .* Alipay notifies us", told)
+    assert "2 of 3 stories failed" in told
+
+
+async def test_a_broken_invariant_is_told(capsys, monkeypatch):
+    """Goods that were given twice do not pass, though every story came true."""
+
+    async def gives_twice(scene):
+        """The merchant is generous."""
+        order_no = await scene.buys()
+        await scene.delivered_once(order_no)
+        scene.stage.merchant.fulfilled[order_no] += 1
+
+    assert await play.main(stay=False, stories=[Story(gives_twice)]) == 1
+    told = capsys.readouterr().out
+    assert "✗ every event reached the game once" in told.replace("  ", " ")
+    assert "0 of 1 stories failed" in told
+
+
+@pytest.mark.parametrize(
+    ("environ", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
+        ({"LANG": "de_DE.UTF-8", "LC_ALL": "zh_TW.UTF-8"}, "zh"),
+    ],
+)
+def test_the_language_is_that_of_the_locale(environ, language):
+    """Chinese where the locale is Chinese, as the C library would choose it; English everywhere else."""
+    assert telling.language_of(environ) == language
+
+
+def test_every_story_is_told_in_both_languages():
+    """No story is printed in the wrong language."""
+    for story in STORIES:
+        assert story.sentence("en").isascii()
+        assert not story.sentence("zh").isascii()

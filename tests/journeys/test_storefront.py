@@ -1,0 +1,283 @@
+"""The demo's shop in a real browser: from a product to *delivered*, in both languages."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, Request, async_playwright, expect
+
+from payplat.catalogue import Product
+from payplat.database import Database
+from payplat.demo.client import Web
+from payplat.demo.shop import Shop
+from payplat.demo.stage import Stage, set_stage
+from payplat.demo.storefront import open_shop
+from payplat.schema import migrate
+from tests.conftest import REQUIRED
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PICTURES = os.environ.get("PAYPLAT_SCREENSHOTS")
+
+
+@dataclass
+class Visit:
+    """One person's browser in the shop, and everything in it that should not be."""
+
+    page: Page
+    name: str
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> Page:
+        """Note what a page complains of, what it fails to load, and whatever it asks of another machine."""
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("requestfailed", self._failed)
+        page.on("request", self._asked)
+        return page
+
+    async def picture(self, what: str, page: Page | None = None) -> None:
+        """Keep a picture of the page where one is wanted; nothing may stick out sideways."""
+        page = page or self.page
+        width = "document.documentElement.scrollWidth - innerWidth"
+        assert await page.evaluate(width) <= 0, f"{what} is wider than the window"
+        if PICTURES:
+            await page.wait_for_timeout(600)
+            path = Path(PICTURES) / f"{self.name}-{what}.png"
+            await page.screenshot(path=path, full_page=True)
+
+    def _asked(self, request: Request) -> None:
+        if urlsplit(request.url).hostname != "127.0.0.1":
+            self.complaints.append(f"asked {request.url}")
+
+    def _failed(self, request: Request) -> None:
+        # A page that is left takes what it is still loading with it.
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.failure} {request.url}")
+
+
+@pytest.fixture
+async def stage(tmp_path, overrides) -> AsyncIterator[Stage]:
+    """A stage on SQLite: a browser sees no difference."""
+    database = Database(f"sqlite:///{tmp_path / 'payplat.db'}")
+    await migrate(database)
+    await database.close()
+    async with set_stage(tmp_path, overrides=overrides) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def shop(stage) -> AsyncIterator[Shop]:
+    """The shop, open."""
+    async with open_shop(stage) as shop:
+        yield shop
+
+
+@pytest.fixture
+async def browser(request) -> AsyncIterator[Browser]:
+    """Chromium, driven on the test's own loop."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "chromium not found: apt-get install chromium fonts-wqy-microhei"
+        if "browser" in REQUIRED:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    request.node.user_properties.append(("lane", "browser"))
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+async def visit(browser: Browser, shop: Shop, name: str, **options) -> Visit:
+    """Open the shop as somebody; ``options`` are those of a browser context."""
+    context = await browser.new_context(**options)
+    context.set_default_timeout(15_000)
+    visit = Visit(await context.new_page(), name)
+    visit.watch(visit.page)
+    await visit.page.goto(shop.url)
+    return visit
+
+
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+
+
+async def test_a_purchase_by_page_in_english(browser, shop, stage):
+    """From the product over Alipay's page and back: the timeline arrives at delivered by itself."""
+    person = await visit(browser, shop, "en-page", locale="en-GB", **DESKTOP)
+    page = person.page
+    await expect(page.locator(".mark")).to_contain_text("DEMO · 演示")
+    await person.picture("1-shop")
+    await page.get_by_role("link", name="Buy ¥30.00").click()
+    await expect(page.locator("h1")).to_have_text("2,800 gold coins")
+    await person.picture("2-payment")
+    await page.get_by_role("button", name="Pay ¥30.00").click()
+    await expect(page).to_have_title("Alipay cashier · SIMULATOR")
+    await person.picture("3-cashier")
+    stage.merchant.next("slow", seconds=1.5)
+    await page.get_by_role("button", name="Pay now").click()
+    await expect(page.locator("h1")).to_contain_text("Paid, on its way")
+    await person.picture("4-paid")
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+    await expect(page).to_have_title("Delivered · Lantern Isle")
+    told = page.locator(".timeline b")
+    await expect(told).to_have_text(["Order opened", "Payment confirmed", "Delivered"])
+    await expect(page.locator(".checked")).to_contain_text("✓ amount ¥30.00")
+    await page.locator("summary", has_text="order.paid").click()
+    (order_no,) = shop.purchases
+    await expect(page.locator("details[open] pre")).to_contain_text(f'"order_no": "{order_no}"')
+    await expect(page.locator("details[open]")).to_contain_text("signature valid")
+    await person.picture("5-delivered")
+    assert stage.merchant.fulfilled[order_no] == 1
+    assert person.complaints == []
+
+
+async def test_a_purchase_by_qr_code_in_chinese(browser, shop, stage):
+    """On a phone in Chinese: the code is shown, scanned in the simulator, and the page follows by itself."""
+    person = await visit(browser, shop, "zh-qr", locale="zh-CN", **PHONE)
+    page = person.page
+    await person.picture("1-shop")
+    await page.get_by_role("link", name="购买 ¥6.00").click()
+    await page.get_by_label("扫码支付").check()
+    await person.picture("2-payment")
+    await page.get_by_role("button", name="支付 ¥6.00").click()
+    await expect(page.locator("h1")).to_contain_text("等待付款")
+    code = page.get_by_alt_text("打开支付宝收银台的二维码")
+    assert await code.evaluate("image => image.complete && image.naturalWidth > 100")
+    await person.picture("3-qr")
+    async with page.context.expect_page() as opened:
+        await page.get_by_role("link", name="在模拟器中扫码").click()
+    wallet = person.watch(await opened.value)
+    await expect(wallet).to_have_title("支付宝收银台 · 模拟器")
+    await person.picture("4-cashier", wallet)
+    await wallet.get_by_role("button", name="确认付款").click()
+    await expect(page.locator("h1")).to_contain_text("已到账")
+    await expect(page.locator(".timeline b")).to_have_text(["已下单", "付款已确认", "已发货"])
+    await person.picture("5-delivered")
+    await page.goto(shop.links["merchant_page"])
+    (order_no,) = shop.purchases
+    await expect(page.locator("body")).to_contain_text(order_no)
+    await person.picture("6-merchant")
+    assert person.complaints == []
+
+
+async def test_what_goes_wrong_is_told(browser, shop, stage):
+    """A notice that is off by one fen, then a merchant that is down: both are told, and it ends delivered."""
+    dark = {"color_scheme": "dark", **DESKTOP}
+    person = await visit(browser, shop, "zh-wrong", locale="zh-CN", **dark)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/season_pass")
+    await page.get_by_label("手机网页").check()
+    await page.get_by_role("button", name="支付").click()
+    await stage.merchant.go_down()
+    await page.locator("summary").click()
+    await page.get_by_role("button", name="通知金额多一分").click()
+    await expect(page.locator(".timeline .is-warn").first).to_contain_text("金额不符")
+    await expect(page.locator(".timeline .is-wait").first).to_contain_text("连接不上")
+    await stage.merchant.come_back()
+    await expect(page.locator("h1")).to_contain_text("已到账")
+    (order_no,) = shop.purchases
+    await stage.alipay.refund(order_no, 800, f"refund-{order_no}")
+    await expect(page.locator(".timeline")).to_contain_text("已退款 ¥8.00")
+    await expect(page.locator(".timeline")).to_contain_text("已告知游戏服务器退款")
+    await person.picture("delivered")
+    assert person.complaints == []
+
+
+@pytest.mark.parametrize("overrides", [{"PAYPLAT_CHECKS__BASE_SECONDS": "20"}])
+async def test_the_wallet_app_and_a_lost_notification(browser, shop, stage):
+    """The order string opens in the wallet; the notification is lost, and the buyer's question finds the payment."""
+    phone = {"color_scheme": "dark", **PHONE}
+    person = await visit(browser, shop, "en-app", locale="en-GB", **phone)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/coins_500")
+    await page.get_by_label("Wallet app").check()
+    await page.get_by_role("button", name="Pay").click()
+    await person.picture("pending")
+    async with page.context.expect_page() as opened:
+        await page.get_by_role("link", name="Open the wallet app").click()
+    wallet = person.watch(await opened.value)
+    await wallet.locator("summary").click()
+    await wallet.get_by_role("button", name="Pay, lose the notification").click()
+    await page.get_by_role("button", name="ask now").click()
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+    await expect(page.locator(".timeline")).to_contain_text("The game asked")
+    assert person.complaints == []
+
+
+async def test_it_works_without_script(browser, shop, stage):
+    """Without script the order page looks again by itself, and arrives at delivered too."""
+    person = await visit(browser, shop, "en-plain", locale="en-GB", java_script_enabled=False)
+    page = person.page
+    await page.get_by_role("link", name="Buy ¥6.00").click()
+    await page.get_by_role("button", name="Pay").click()
+    stage.merchant.next("slow", seconds=1.5)
+    await page.get_by_role("button", name="Pay now").click()
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+
+
+async def test_the_language_can_be_switched(browser, shop):
+    """The choice wins over what the browser prefers, and is remembered from page to page."""
+    person = await visit(browser, shop, "switch", locale="en-GB", **DESKTOP)
+    page = person.page
+    await page.get_by_role("link", name="中文").click()
+    await expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    await page.get_by_role("link", name="购买 ¥6.00").click()
+    await expect(page.locator("h1")).to_have_text("500 金币")
+    await page.get_by_role("link", name="English").click()
+    await expect(page.locator("h1")).to_have_text("500 gold coins")
+    assert person.complaints == []
+
+
+async def test_a_repeated_click_buys_once(stage, shop):
+    """The same form sent twice opens one order; another method is another order."""
+    first = await shop.buy("a-key", "coins_500", "alipay", "page")
+    again = await shop.buy("a-key", "coins_500", "alipay", "page")
+    other = await shop.buy("a-key", "coins_500", "alipay", "qr")
+    assert first.order_no == again.order_no != other.order_no
+    assert len(shop.purchases) == 2
+
+
+async def test_what_others_wrote_is_text(shop):
+    """A title that looks like a page is shown as it is written."""
+    product = Product(title="<script>alert(1)</script>", prices={"CNY": 100})
+    shop.products = {"evil": product}
+    web = Web()
+    for path in ("/", "/buy/evil"):
+        body = (await web.get(shop.url + path)).body
+        assert b"<script>" not in body
+        assert b"&lt;script&gt;" in body
+    web.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nothing", 404),
+        ("/buy/nothing", 404),
+        (f"/orders/{'0' * 32}", 404),
+        (f"/orders/{'0' * 32}/qr.svg", 404),
+        ("/orders/%3Cscript%3E", 404),
+        ("/return?out_trade_no=//elsewhere.example", 303),
+    ],
+)
+async def test_wrong_addresses_lead_nowhere(shop, path, status):
+    """Whatever is asked, the answer is a page of ours under a strict policy, and nothing asked for is repeated."""
+    web = Web()
+    answer = await web.get(shop.url + path)
+    web.close()
+    assert answer.code == status
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert b"<script>" not in answer.body
+    assert answer.headers.get("Location", "/") == "/"

@@ -1,0 +1,66 @@
+"""The check of the books itself: each rule finds the breach it is there for."""
+
+import pytest
+
+from tests.ledger.build import TABLES, TERMS, closed, paid, refund
+from tests.ledger.invariants import RULES, WIDE_RULES, breaches
+
+# Which rule finds what: the table, the column, the false value, for the first row.
+FORGERIES = {
+    "payment_behind_status": ("orders", "status", "pending"),
+    "payment_is_proven": ("evidence", "state", "quarantined"),
+    "payment_fits_order": ("orders", "amount", 601),
+    "money_is_whole_numbers": ("payments", "amount", "600"),
+    "status_moves_along_edges": ("timeline", "detail", '{"to": "held"}'),
+    "told_exactly_once": ("events", "type", "order.refunded"),
+    "refunds_are_told": ("refunds", "refund_key", "r9"),
+    "refunds_within_payment": ("refunds", "amount", 601),
+    "waiting_is_scheduled": ("orders", "next_check_at", 1),
+    "late_money_is_owed": ("orders", "channel", "shop_hold"),
+    "transactions_pay_once": ("payments", "transaction_id", "T9"),
+    "events_are_on_their_way": ("deliveries", "endpoint", "default/other"),
+    "events_are_themselves": ("events", "body", '{"type": "x", "data": {"order_no": "y"}}'),
+    "stories_are_proven": ("timeline", "actor", ""),
+    "orphans": ("duties", "order_no", "0" * 32),
+}
+
+
+async def books(ledger):
+    """Fill a database so that every rule has something to look at; return its rows."""
+    order = await ledger.open("shop_refund")
+    await ledger.settle(paid(order), refund(order, part=100))
+    late = await ledger.open("shop_refund")
+    await ledger.settle(closed(late), paid(late))
+    return await ledger.snapshot()
+
+
+def test_every_rule_is_tried():
+    """No rule goes without its own forgery below."""
+    assert {rule.__name__ for rule in (*RULES, *WIDE_RULES)} == FORGERIES.keys()
+
+
+@pytest.mark.parametrize("rule", FORGERIES)
+async def test_a_forgery_is_found(ledger, rule):
+    """True books have no breach; with one false value the rule named for it speaks."""
+    tables, (table, column, value) = await books(ledger), FORGERIES[rule]
+    assert breaches(tables, TERMS) == []
+    assert tables[table][0][column] != value
+    for row in tables[table][: 2 if rule == "late_money_is_owed" else 1]:
+        row[column] = value
+    assert rule in {found.split(":")[0] for found in breaches(tables, TERMS)}
+
+
+@pytest.mark.parametrize("table", sorted(TABLES.keys() - {"attempts", "sweeps", "duties"}))
+async def test_a_lost_row_is_found(ledger, table):
+    """Whatever row of a purchase is missing, some rule speaks; only a duty may be absent."""
+    tables = await books(ledger)
+    del tables[table][0]
+    assert breaches(tables, TERMS)
+
+
+@pytest.mark.parametrize("table", ["payments", "events", "deliveries"])
+async def test_a_doubled_row_is_found(ledger, table):
+    """Whatever row of a purchase is there twice, some rule speaks."""
+    tables = await books(ledger)
+    tables[table].append(tables[table][0])
+    assert breaches(tables, TERMS)

@@ -1,0 +1,221 @@
+"""Any verdicts in any order: one at a time or in groups, on either engine, the rows are the same and the books right."""
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from payplat import seam
+from payplat.database import Database
+from payplat.decisions import Case, Writes
+from payplat.orders import _settle_one
+from payplat.purchase import Order, State
+from tests.ledger.build import (
+    PRICE,
+    TABLES,
+    TERMS,
+    closed,
+    draft,
+    ledger_on,
+    paid,
+    payment,
+    refund,
+    reversal,
+    says,
+)
+from tests.ledger.conftest import migrated
+from tests.ledger.invariants import breaches
+
+# What depends on the moment, or counts the rows of all tests.
+NOT_COMPARED = {"id", "event_id", "lease_token", "created_at", "due_at", "at", "verified_at"}
+ONLY_IF_THERE = {"settled_at", "next_check_at", "reversed_at"}
+KINDS = "paid paid paid closed part part total total whole reversal reversal dear pending unknown"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verdict about the order of that number, naming the transaction of the order ``lender``."""
+
+    order: int
+    lender: int
+    kind: str
+    key: str
+    amount: int
+    transaction: str
+    has_facts: bool
+
+    def verdict(self, orders):
+        """Return it as a verdict."""
+        order, lender = orders[self.order], orders[self.lender]
+        facts = {"transaction_id": f"T{self.transaction}-{lender.order_no}"}
+        if self.has_facts:
+            facts |= payment(order)
+        key = f"{order.order_no}:{self.key}"
+        make = {
+            "paid": lambda: paid(order, **facts),
+            "dear": lambda: paid(order, **{**facts, "amount": PRICE + 1}),
+            "closed": lambda: closed(order, **facts),
+            "part": lambda: refund(order, key, part=self.amount, **facts),
+            "total": lambda: refund(order, key, total=self.amount, **facts),
+            "whole": lambda: refund(order, key, whole=True, **facts),
+            "reversal": lambda: reversal(order, key, **facts),
+        }
+        return make.get(self.kind, lambda: says(order, State(self.kind), **facts))()
+
+
+strays = st.builds(
+    Step,
+    order=st.sampled_from([0, 0, 0, 1]),
+    lender=st.sampled_from([0, 1]),
+    kind=st.sampled_from(KINDS.split()),
+    key=st.sampled_from(["r1", "r2", "r3"]),
+    amount=st.sampled_from([0, 100, 100, 250, 350, PRICE, PRICE + 1]),
+    transaction=st.sampled_from(["", "", "", "other"]),
+    has_facts=st.booleans(),
+)
+steps = strays.map(lambda step: replace(step, lender=step.order))
+plans = st.tuples(
+    st.lists(st.sampled_from(sorted(TERMS)), min_size=2, max_size=2),
+    st.lists(st.lists(steps | steps | steps | strays, min_size=1, max_size=6), max_size=4),
+)
+
+
+def plan_of(plan):
+    """Return a plan's orders and its groups of verdicts."""
+    channels, groups = plan
+    drafts = [draft(channel) for channel in channels]
+    orders = [each.order for each in drafts]
+    return drafts, [[step.verdict(orders) for step in group] for group in groups]
+
+
+# --- On paper: thousands of steps without a database ---
+
+
+@settings(max_examples=400, deadline=None)
+@given(plans)
+def test_decisions_keep_the_books_right(plan):
+    """Whatever verdicts come in whatever order, the rows that would be written break no rule."""
+    drafts, groups = plan_of(plan)
+    assert breaches(on_paper([each.order for each in drafts], chain(*groups)), TERMS) == []
+
+
+def on_paper(orders, verdicts):
+    """Decide verdicts one after the other; return the rows as a database would then hold them."""
+    writes, owners, now = Writes(), {}, seam.now()
+    cases = {
+        order.order_no: Case(order, None, None, {}, TERMS[order.channel], now, writes)
+        for order in orders
+    }
+    for verdict in verdicts:
+        _settle_one(cases, verdict, owners, writes, now)
+    tables = {field.name: getattr(writes, field.name) for field in fields(writes)}
+    for taken_back in writes.reversals:
+        for row in writes.refunds:
+            if row["refund_key"] == taken_back["refund_key"]:
+                row["reversed_at"] = now
+    by_hash = {row["sha256"]: row for row in writes.evidence}
+    used = {row["sha256"]: row for row in writes.evidence if row["state"] == "used"}
+    tables["evidence"] = [*(by_hash | used).values()]
+    tables["orders"] = [order_row(case.order) for case in cases.values()]
+    return tables
+
+
+def order_row(order):
+    """Return an order as its row."""
+    row = {name: getattr(order, name) for name in Order.__slots__}
+    return {**row, "next_check_at": 1 if order.status == "pending" else None}
+
+
+# --- In databases: groups against single verdicts, one engine against the other ---
+
+
+def comparable(tables):
+    """Return every row, without what depends on the moment, in an order that does not."""
+    return {name: sorted(map(plain, rows), key=repr) for name, rows in tables.items()}
+
+
+def plain(row):
+    """Return a row as it should be everywhere."""
+    row = {name: value for name, value in row.items() if name not in NOT_COMPARED}
+    row |= {name: row[name] is not None for name in ONLY_IF_THERE & row.keys()}
+    if "body" in row:
+        row["body"] = {**json.loads(row["body"]), "timestamp": ""}
+    return row
+
+
+async def told(ledger, verdicts):
+    """Settle verdicts that share a commit; return what came of each."""
+    answers = await asyncio.gather(*map(ledger.orders.settle, verdicts))
+    return [(answer.result, answer.field) for answer in answers]
+
+
+async def compare(plan, grouped, single):
+    """Settle a plan in groups on one ledger and one by one on another: answers and rows must be the same."""
+    drafts, groups = plan_of(plan)
+    for ledger in (grouped, single):
+        await asyncio.gather(*map(ledger.orders.open, drafts))
+    together = [await told(grouped, group) for group in groups]
+    alone = [await told(single, [verdict]) for verdict in chain(*groups)]
+    assert list(chain(*together)) == list(chain(*alone))
+    books, same = await grouped.snapshot(), await single.snapshot()
+    assert comparable(books) == comparable(same)
+    assert breaches(books, TERMS) == breaches(same, TERMS) == []
+    for ledger in (grouped, single):
+        await ledger.database.transaction(forget)
+
+
+async def forget(connection):
+    """Empty a database, so that the next plan finds no other rows than its own."""
+    for table in TABLES.values():
+        await connection.execute(table.delete())
+
+
+@contextlib.contextmanager
+def new_database(engine, request, file):
+    """The address of a new database of that engine, with the newest schema."""
+    if engine == "sqlite":
+        yield migrated(f"sqlite:///{file}")
+    else:
+        with request.getfixturevalue("mariadb").fresh_database() as url:
+            yield migrated(url)
+
+
+@contextlib.contextmanager
+def two_ledgers(engines, request, tmp_path):
+    """A loop's runner, and a ledger on a new database of each engine."""
+    with contextlib.ExitStack() as stack:
+        files = [tmp_path / f"{number}.db" for number, _ in enumerate(engines)]
+        urls = [
+            stack.enter_context(new_database(engine, request, file))
+            for engine, file in zip(engines, files, strict=True)
+        ]
+        runner = stack.enter_context(asyncio.Runner())
+        ledgers = [ledger_on(Database(url)) for url in urls]
+        yield runner, ledgers
+        for ledger in ledgers:
+            runner.run(ledger.database.close())
+
+
+@pytest.mark.parametrize(
+    ("engines", "examples"),
+    [(["sqlite"] * 2, 30), (["mariadb"] * 2, 12), (["sqlite", "mariadb"], 12)],
+    ids=["sqlite", "mariadb", "both"],
+)
+def test_groups_and_engines_make_no_difference(request, tmp_path, engines, examples):
+    """Payments, closes, refunds, reversals, excess and mismatches give the same rows however they are stored."""
+    request.node.user_properties.append(("lane", engines[-1]))
+    with two_ledgers(engines, request, tmp_path) as (runner, ledgers):
+
+        @settings(
+            max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        )
+        @given(plans)
+        def check(plan):
+            runner.run(compare(plan, *ledgers))
+
+        check()
