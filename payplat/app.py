@@ -4,15 +4,15 @@ import asyncio
 import base64
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import URL
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import AnyMatches, Rule, RuleRouter
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from payplat.catalogue import Catalogue, read_catalogue
 from payplat.database import Database, database_url, ping
@@ -52,7 +52,8 @@ class Platform:
     orders: Orders
     relay: Relay
     relay_lanes: list[Lane]
-    draining: asyncio.Event
+    running: set[RequestHandler] = field(default_factory=set)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def providers(self) -> dict[str, Provider]:
@@ -88,9 +89,7 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     orders = Orders(database, terms)
     try:
         await require_newest(database)
-        yield Platform(
-            settings, catalogue, database, channels, orders, relay, relay.lanes(), asyncio.Event()
-        )
+        yield Platform(settings, catalogue, database, channels, orders, relay, relay.lanes())
     finally:
         await orders.drain()
         relay.close()
@@ -120,6 +119,8 @@ def make_router(platform: Platform) -> RuleRouter:
             (r"/readyz/?", ReadyHandler, {"checks": _readiness(platform)}),
         ],
         default_handler_class=NotFoundHandler,
+        running=platform.running,
+        draining=platform.draining,
     )
     factory = ChannelFactory(application, platform.channels, shared)
     return RuleRouter([Rule(AnyMatches(), factory), Rule(AnyMatches(), application)])
@@ -161,10 +162,19 @@ async def serve(settings: Settings, doors: Doors, *, work: bool, shared_port: bo
             await start_worker(platform, worker)
         log.info("serving", host=address.host, port=address.port, works=work)
         await _until_stopped()
-        platform.draining.set()
-        server.stop()
-        await server.close_all_connections()
+        await drain(platform, server)
         await worker.stop()
+
+
+async def drain(platform: Platform, server: HTTPServer, within: float = 20.0) -> None:
+    """Accept nothing more and answer what was accepted, for at most ``within`` seconds."""
+    platform.draining.set()
+    server.stop()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            while platform.running:  # noqa: ASYNC110 - the set is its own and only record
+                await asyncio.sleep(0.02)
+    await server.close_all_connections()
 
 
 async def work(settings: Settings, doors: Doors) -> None:

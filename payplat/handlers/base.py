@@ -86,10 +86,17 @@ class BaseHandler(RequestHandler):
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         self.set_header("X-Request-Id", self.request_id)
+        self.settings["running"].add(self)
+        if self.settings["draining"].is_set():
+            self.set_header("Connection", "close")
         self._body = bytearray()
         self._too_large = int(self.request.headers.get("Content-Length", 0)) > MAX_BODY
         if self._too_large:
             raise errors.BodyTooLarge
+
+    def on_finish(self) -> None:
+        """Count the request as answered."""
+        self.settings["running"].discard(self)
 
     def data_received(self, chunk: bytes) -> None:
         """Collect the body while it is small enough."""

@@ -24,9 +24,11 @@ class Clock:
         self._ahead = 0.0
 
     def now(self) -> float:
+        """Seconds since 1970 on this clock."""
         return self._source() + self._ahead
 
     def advance(self, seconds: float) -> None:
+        """Move this clock ahead by so many seconds."""
         self._ahead += seconds
 
     def move_to(self, at: float) -> None:
@@ -46,6 +48,7 @@ class Agenda:
         self._runner: asyncio.Task[None] | None = None
 
     def at(self, due: float, job: Job) -> None:
+        """Do something at that time."""
         heapq.heappush(self._due, (due, next(self._order), job))
         self.wake()
 
@@ -54,6 +57,7 @@ class Agenda:
         self._looked.set()
 
     def start(self) -> None:
+        """Begin to do what falls due."""
         self._runner = asyncio.create_task(self._run())
 
     async def stop(self) -> None:

@@ -64,6 +64,7 @@ class Behaviour:
 
     @property
     def accepts(self) -> bool:
+        """Whether the goods are given."""
         return self.kind in _AFTER_THE_GOODS if self.accept is None else self.accept
 
 
@@ -92,6 +93,7 @@ class Merchant:
         self._server.add_sockets(sockets)
 
     async def stop(self) -> None:
+        """Listen no more."""
         self.closing.set()
         if self._server:
             self._server.stop()
@@ -161,9 +163,11 @@ class Webhook(RequestHandler):
     """`POST /webhooks`: 401 to strangers, 204 to the platform, or what the script says."""
 
     def initialize(self, merchant: Merchant) -> None:
+        """Receive the merchant."""
         self.merchant = merchant
 
     async def post(self) -> None:
+        """Take a delivery."""
         header = self.request.headers.get
         webhook_id, body = header("webhook-id", ""), self.request.body
         timestamp, signatures = header("webhook-timestamp", ""), header("webhook-signature", "")
@@ -210,9 +214,11 @@ class Page(RequestHandler):
     """`GET /`: what was delivered, for people."""
 
     def initialize(self, merchant: Merchant) -> None:
+        """Receive the merchant."""
         self.merchant = merchant
 
     async def get(self) -> None:
+        """Show what was delivered."""
         self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         self.finish(_PAGES.load("merchant.html").generate(merchant=self.merchant))
 

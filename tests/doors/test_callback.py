@@ -220,6 +220,18 @@ async def test_refund_notices_become_refunds(client, stage):
     assert (await client.order(order_no))["refunded"] == 600
 
 
+async def test_a_refund_number_belongs_to_its_trade(client, stage):
+    """Two orders may each have a refund of the same number, as Alipay allows."""
+    for _ in range(2):
+        order_no, body = await body_of(client, stage)
+        await client.callback(body)
+        await stage.alipay.refund(order_no, 100, "1")
+        notice = stage.alipay.notification_body(order_no, out_request_no="1")
+        assert (await client.callback(notice)).body == b"success"
+        assert (await client.order(order_no))["refunded"] == 100
+    assert await client.count("refunds") == 2
+
+
 async def test_a_whole_refund_before_its_payment_is_never_delivered(client, stage):
     """When the refund's notice comes first, the order goes straight to refunded, and the late payment notice with it."""
     order_no, paid = await body_of(client, stage)

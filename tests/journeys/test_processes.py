@@ -42,6 +42,16 @@ async def test_sigterm_drains(client, stage, database_url):
         assert await client.count("orders", f"order_no='{reply.json['order_no']}'") == 1
 
 
+async def test_a_request_in_hand_is_answered(client, stage, database_url):
+    """A request that waits for Alipay when SIGTERM comes still gets its answer."""
+    stage.alipay.next_answers("slow", seconds=1.5)
+    async with payplat(stage.folder, "serve", PAYPLAT_DATABASE__URL=database_url) as service:
+        asked = asyncio.ensure_future(Client(service).create(method="qr"))
+        await client.until(lambda: stage.alipay.received)
+        assert await service.stop(signal.SIGTERM) == 0
+        assert (await asked).status == 201
+
+
 async def test_a_worker_is_enough_to_deliver(client, stage, database_url):
     """A serve process without worker takes the payment, a worker process delivers it."""
     async with payplat(stage.folder, "worker", PAYPLAT_DATABASE__URL=database_url) as worker:

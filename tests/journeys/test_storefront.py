@@ -125,7 +125,7 @@ async def test_a_purchase_by_page_in_english(browser, shop, stage):
     await page.get_by_role("button", name="Pay ¥30.00").click()
     await expect(page).to_have_title("Alipay cashier · SIMULATOR")
     await person.picture("3-cashier")
-    stage.merchant.next("slow", seconds=1.5)
+    stage.merchant.next("slow", seconds=2.5)
     await page.get_by_role("button", name="Pay now").click()
     await expect(page.locator("h1")).to_contain_text("Paid, on its way")
     await person.picture("4-paid")

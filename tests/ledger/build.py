@@ -134,6 +134,12 @@ def in_world(world: seam.World) -> Iterator[None]:
         yield
 
 
+async def forget(connection: AsyncConnection) -> None:
+    """Empty a database, for the next test or example."""
+    for table in TABLES.values():
+        await connection.execute(table.delete())
+
+
 async def fetch(database: Database, wanted: Select) -> list[dict[str, Any]]:
     """Return rows as dictionaries."""
     return _plain_rows(await database.read(lambda c: c.execute(wanted)))

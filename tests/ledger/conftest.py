@@ -9,7 +9,7 @@ import pytest
 
 from payplat.database import Database
 from payplat.schema import migrate
-from tests.ledger.build import TABLES, TERMS, Clock, CrashPoints, Ledger, in_world, ledger_on
+from tests.ledger.build import TERMS, Clock, CrashPoints, Ledger, forget, in_world, ledger_on
 from tests.ledger.invariants import breaches
 from tests.mariadb import MariaDB
 
@@ -44,17 +44,13 @@ def mariadb_schema(mariadb: MariaDB) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])
-def ledger_url(request, tmp_path: Path) -> Iterator[str]:
+def ledger_url(request, tmp_path: Path) -> str:
     """The address of a database without a row, on each engine in turn."""
     request.node.user_properties.append(("lane", request.param))
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "payplat.db")
-        yield f"sqlite:///{tmp_path / 'payplat.db'}"
-    else:
-        url, server = request.getfixturevalue("mariadb_schema"), request.getfixturevalue("mariadb")
-        yield url
-        for name in TABLES:
-            server.execute(f"DELETE FROM {url.rpartition('/')[2]}.{name}")
+    if request.param == "mariadb":
+        return request.getfixturevalue("mariadb_schema")
+    shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "payplat.db")
+    return f"sqlite:///{tmp_path / 'payplat.db'}"
 
 
 @pytest.fixture
@@ -64,6 +60,7 @@ async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
     yield ledger
     await ledger.orders.drain()
     found = breaches(await ledger.snapshot(), TERMS)
+    await ledger.database.transaction(forget)
     await ledger.database.close()
     assert found == []
 

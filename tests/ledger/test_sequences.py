@@ -17,10 +17,10 @@ from payplat.orders import _settle_one
 from payplat.purchase import Order, State
 from tests.ledger.build import (
     PRICE,
-    TABLES,
     TERMS,
     closed,
     draft,
+    forget,
     ledger_on,
     paid,
     payment,
@@ -167,12 +167,6 @@ async def compare(plan, grouped, single):
     assert breaches(books, TERMS) == breaches(same, TERMS) == []
     for ledger in (grouped, single):
         await ledger.database.transaction(forget)
-
-
-async def forget(connection):
-    """Empty a database, so that the next plan finds no other rows than its own."""
-    for table in TABLES.values():
-        await connection.execute(table.delete())
 
 
 @contextlib.contextmanager

@@ -389,7 +389,7 @@ async def test_a_query_names_the_order_in_its_answer(asking, gateway):
         (
             {"trade_status": "TRADE_CLOSED", "send_pay_date": "2026-11-22 20:16:00"},
             State.REFUNDED,
-            Refund(f"{TRADE_NO}:closed", total=8880),
+            Refund(f"{TRADE_NO}/closed", total=8880),
         ),
         ({"trade_status": "TRADE_NEW"}, State.UNKNOWN, None),
         ({}, State.UNKNOWN, None),
@@ -478,11 +478,12 @@ async def test_a_success_without_qr_code_is_none(asking, gateway, node):
 )
 async def test_a_refund_is_done_when_money_has_moved(asking, gateway, answers, state):
     """A success of the call alone is not: then the refund itself is asked for, under the same number."""
-    gateway.answers = [reply(a, m) for a, m in zip(answers, (REFUND, REFUND_QUERY), strict=False)]
+    nodes = [{**answer, "trade_no": TRADE_NO} for answer in answers]
+    gateway.answers = [reply(n, m) for n, m in zip(nodes, (REFUND, REFUND_QUERY), strict=False)]
     verdict = await asking.refund(order(refunded=880), "late")
     assert verdict.state is state
     done = state is State.REFUNDED
-    assert verdict.refund == (Refund("late", total=8880) if done else None)
+    assert verdict.refund == (Refund(f"{TRADE_NO}/late", total=8880) if done else None)
     contents = [json.loads(sent["biz_content"]) for sent in gateway.sent]
     assert {c["out_request_no"] for c in contents} == {"late"}
     assert contents[0]["refund_amount"] == "80.00"
@@ -545,14 +546,22 @@ CLOSED = {"trade_status": "TRADE_CLOSED", "gmt_close": "2026-11-22 21:00:00"}
         ({"trade_status": "TRADE_FINISHED"}, State.PAID, None),
         ({**CLOSED, "gmt_payment": None}, State.CLOSED, None),
         ({**CLOSED, "gmt_payment": None, "refund_fee": "0.00"}, State.CLOSED, None),
-        ({**CLOSED, **REFUNDED}, State.REFUNDED, Refund("r1", total=8880)),
-        ({**CLOSED, **REFUNDED, "refund_fee": "88.8"}, State.REFUNDED, Refund("r1", total=8880)),
-        ({**CLOSED, **REFUNDED, "refund_fee": "8.80"}, State.PAID, Refund("r1", total=880)),
-        ({**REFUNDED, "refund_fee": "8.80"}, State.PAID, Refund("r1", total=880)),
+        ({**CLOSED, **REFUNDED}, State.REFUNDED, Refund(f"{TRADE_NO}/r1", total=8880)),
+        (
+            {**CLOSED, **REFUNDED, "refund_fee": "88.8"},
+            State.REFUNDED,
+            Refund(f"{TRADE_NO}/r1", total=8880),
+        ),
+        (
+            {**CLOSED, **REFUNDED, "refund_fee": "8.80"},
+            State.PAID,
+            Refund(f"{TRADE_NO}/r1", total=880),
+        ),
+        ({**REFUNDED, "refund_fee": "8.80"}, State.PAID, Refund(f"{TRADE_NO}/r1", total=880)),
         (
             {**REFUNDED, "refund_fee": "8.80", "out_biz_no": None},
             State.PAID,
-            Refund(f"{TRADE_NO}:880", total=880),
+            Refund(f"{TRADE_NO}/880", total=880),
         ),
         ({"refund_fee": "0.00"}, State.PAID, None),
         ({"refund_fee": "0"}, State.PAID, None),

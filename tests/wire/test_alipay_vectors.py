@@ -228,7 +228,8 @@ def test_an_authentic_notification_is_read(vector, provide):
     fields = dict(parse_qsl(vector["body"], keep_blank_values=True))
     assert verdict.state is STATES.get(vector["name"], State.PAID)
     assert (verdict.order_no, verdict.transaction_id) == (ORDER_NO, TRADE_NO)
-    assert verdict.account == f"{fields['app_id']}/{fields['seller_id']}"
+    named = f"{fields['app_id']}/{fields['seller_id']}"
+    assert verdict.account == (named if named == ACCOUNT else f"not {ACCOUNT}: {named}")
     assert (verdict.kind, verdict.environment, verdict.currency) == ("alipay", "production", "CNY")
     assert verdict.payer == fields.get("buyer_open_id", fields.get("buyer_id"))
     assert verdict.paid_at == (NOW if "gmt_payment" in fields else None)

@@ -147,7 +147,7 @@ class AlipayProvider(Provider):
         }
         told = await self._ask("alipay.trade.refund", content)
         done = told.node.get("fund_change") == "Y" or await self._is_refunded(order, key)
-        total = Refund(key, total=order.amount)
+        total = Refund(_refund_key(told.node.get("trade_no"), key), total=order.amount)
         return self._verdict(
             State.REFUNDED if done else State.UNKNOWN,
             order.order_no,
@@ -195,7 +195,10 @@ class AlipayProvider(Provider):
         state = _state(str(status))
         if state is State.CLOSED and node.get("send_pay_date"):
             # Closed after it was paid: Alipay closes a trade once all of it has gone back.
-            state, refund = State.REFUNDED, Refund(f"{node.get('trade_no')}:closed", total=amount)
+            state, refund = (
+                State.REFUNDED,
+                Refund(_refund_key(node.get("trade_no"), "closed"), total=amount),
+            )
         return self._stated(node, state, node["out_trade_no"], evidence, verifier, refund)
 
     def _notified(
@@ -346,7 +349,14 @@ def _refund(fields: Mapping[str, str]) -> Refund | None:
     total = _fen(fields.get("refund_fee"))
     if not total:
         return None
-    return Refund(fields.get("out_biz_no") or f"{fields.get('trade_no')}:{total}", total=total)
+    return Refund(
+        _refund_key(fields.get("trade_no"), fields.get("out_biz_no") or total), total=total
+    )
+
+
+def _refund_key(trade_no: str | None, request_no: str | int) -> str:
+    """Name a refund: its request number is unique within its trade only."""
+    return f"{trade_no}/{request_no}"
 
 
 def _fen(yuan: str | None) -> int | None:

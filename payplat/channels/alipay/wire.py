@@ -57,7 +57,9 @@ def is_ambiguous(parameters: Mapping[str, str]) -> bool:
 
     It has no escapes: a name or value that holds ``&total_amount=…`` hides a field, or was itself cut out of one.
     """
-    pieces = (p.split("=", 1) for p in notification_text(parameters).decode().split("&") if "=" in p)
+    pieces = (
+        p.split("=", 1) for p in notification_text(parameters).decode().split("&") if "=" in p
+    )
     told = sorted([k, v] for k, v in parameters.items() if k in _READ)
     return told != sorted(piece for piece in pieces if piece[0] in _READ)
 

@@ -19,11 +19,13 @@ class Cashier(Door):
     """`/cashier/<trade_no>`."""
 
     async def get(self, trade_no: str) -> None:
+        """Show the cashier."""
         trade = self._trade(trade_no)
         if trade:
             self._show(trade)
 
     async def post(self, trade_no: str) -> None:
+        """Do what the buyer clicked."""
         trade = self._trade(trade_no)
         if trade is None:
             return
@@ -100,6 +102,7 @@ class Scan(Door):
     """`/qr/<code>`: opening the address is scanning the code."""
 
     async def get(self, code: str) -> None:
+        """Take up the order behind the code and show its cashier."""
         try:
             trade = self.platform.scan(code)
         except Refusal as refusal:
@@ -112,6 +115,7 @@ class Index(Door):
     """`/`: the books, for people."""
 
     async def get(self) -> None:
+        """Show the books."""
         trades = list(reversed(self.platform.ledger.trades.values()))[:200]
         attempts = list(reversed(self.platform.herald.courier.attempts))[:200]
         self.page("index.html", trades=trades, attempts=attempts, wire=wire, menu=misfortunes.MENU)

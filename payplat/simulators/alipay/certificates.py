@@ -53,6 +53,7 @@ class Authority:
         self.issued[self.alipay_sn] = _pem(certificate)
 
     def certify(self, app_id: str, key: rsa.RSAPublicKey) -> Credentials:
+        """Issue an application's certificate and hand out what its owner downloads."""
         certificate = self._issue(_name(f"app-{app_id}"), key)
         return Credentials(
             app_cert_pem=_pem(certificate),

@@ -23,12 +23,14 @@ class Control(Door):
     """`GET /_sim/<list>` and `POST /_sim/<act>`; only JSON, so that no web page can send it."""
 
     async def get(self, name: str) -> None:
+        """Tell what has happened."""
         if name not in _LISTS:
             self._reply(404, {"error": f"lists: {', '.join(_LISTS)}"})
             return
         self._reply(200, _LISTS[name](self.platform))
 
     async def post(self, name: str) -> None:
+        """Carry out a wish."""
         kind = self.request.headers.get("Content-Type", "").split(";")[0].strip()
         if name not in _ACTS:
             self._reply(404, {"error": f"acts: {', '.join(_ACTS)}"})
@@ -73,6 +75,7 @@ def show_trade(trade: Trade) -> Reply:
 
 
 def show_attempt(attempt: Attempt) -> Reply:
+    """One delivery of a notification, as JSON can hold it."""
     return {
         "notify_id": attempt.notify_id,
         "out_trade_no": attempt.out_trade_no,

@@ -74,6 +74,7 @@ class Notice:
 
     @property
     def open(self) -> bool:
+        """Open a client for the notifications of this loop."""
         return self.state in (WAITING, HELD)
 
 
@@ -90,6 +91,7 @@ class Courier:
         self._client: AsyncHTTPClient | None = None
 
     def start(self) -> None:
+        """Begin to deliver."""
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=_SLOTS)
 
     def stop(self) -> None:

@@ -20,19 +20,23 @@ def tlv(tag: int, *parts: bytes) -> bytes:
 
 
 def sequence(*parts: bytes) -> bytes:
+    """A SEQUENCE of elements."""
     return tlv(0x30, *parts)
 
 
 def bits(value: bytes) -> bytes:
+    """A BIT STRING without unused bits."""
     return tlv(0x03, b"\x00", value)
 
 
 def oid(dotted: str) -> bytes:
+    """An OBJECT IDENTIFIER from its dotted text."""
     first, second, *rest = (int(part) for part in dotted.split("."))
     return tlv(0x06, bytes([40 * first + second]), *(_base128(part) for part in rest))
 
 
 def pem(certificate: bytes) -> str:
+    """A certificate as PEM."""
     text = "\n".join(textwrap.wrap(base64.b64encode(certificate).decode(), 64))
     return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
 

@@ -21,9 +21,11 @@ class Door(RequestHandler):
     platform: Platform
 
     def initialize(self, platform: Platform) -> None:
+        """Receive the platform."""
         self.platform = platform
 
     def set_default_headers(self) -> None:
+        """Say that this is a simulator, and let nothing be cached."""
         self.set_header("Server", "AlipaySimulator")
 
     def language(self) -> str:

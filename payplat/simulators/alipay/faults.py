@@ -55,6 +55,7 @@ class AnswerFault:
 
     @property
     def carries_out(self) -> bool:
+        """Whether the request takes effect all the same."""
         return self.kind in PROCESSED if self.processed is None else self.processed
 
 
@@ -165,12 +166,15 @@ class Faults:
         self._answers.append(_Armed(AnswerFault(kind, **fault), method, out_trade_no, times))
 
     def take_notice(self, event: str, out_trade_no: str) -> NoticeFault | None:
+        """Take the fault meant for this notification, if any."""
         return _take(self._notices, event, out_trade_no)
 
     def take_answer(self, method: str, out_trade_no: str) -> AnswerFault | None:
+        """Take the fault meant for this answer, if any."""
         return _take(self._answers, method, out_trade_no)
 
     def clear(self) -> None:
+        """Nothing goes wrong any more."""
         self._notices.clear()
         self._answers.clear()
 

@@ -27,9 +27,11 @@ class Gateway(Door):
     """HTTP 200 always, also for errors, and `text/html` although it is JSON."""
 
     async def get(self) -> None:
+        """Answer a request whose parameters all stand in its address."""
         await self._serve()
 
     async def post(self) -> None:
+        """Answer a request."""
         await self._serve()
 
     def check_xsrf_cookie(self) -> None:

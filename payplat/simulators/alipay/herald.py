@@ -33,6 +33,7 @@ class Herald:
         return self._tell(trade, notices.PAID, fault or NoticeFault())
 
     def refunded(self, trade: Trade, refund: Refund) -> list[Notice]:
+        """Send the notice of a refund, where the profile has such notices."""
         if not self._knobs.refund_notices:
             return []
         return self._tell(trade, notices.REFUNDED, self._armed(notices.REFUNDED, trade), refund)

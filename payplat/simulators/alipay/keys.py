@@ -14,10 +14,12 @@ _DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {"sha256": hashes.SHA256, "sha
 
 
 def new_key() -> rsa.RSAPrivateKey:
+    """A fresh RSA key of 2048 bits."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def read_public_key(pem: str) -> rsa.RSAPublicKey:
+    """Read a public key from PEM or bare Base64."""
     key = serialization.load_pem_public_key(pem.encode())
     if not isinstance(key, rsa.RSAPublicKey):
         raise ValueError("an Alipay application key is an RSA key")
@@ -38,6 +40,7 @@ class Keys:
 
     @property
     def public_pem(self) -> str:
+        """The platform's public key as PEM."""
         public = self.platform.public_key()
         return public.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -30,6 +30,7 @@ class Ledger:
         self._numbers = itertools.count(1)
 
     def now(self) -> float:
+        """The time on the simulator's clock."""
         return self._agenda.clock.now()
 
     def enter(self, order: Order, buyer: Buyer) -> Trade:
@@ -80,6 +81,7 @@ class Ledger:
         return trade
 
     def by_trade_no(self, trade_no: str) -> Trade | None:
+        """The trade of that number; refuses one that does not exist."""
         trade = self._by_number.get(trade_no)
         return self.look(*trade.order.key) if trade else None
 

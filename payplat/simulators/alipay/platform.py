@@ -78,6 +78,7 @@ class Platform:
 
     @cached_property
     def authority(self) -> Authority:
+        """Who issues certificates here."""
         return Authority(self.keys.platform.public_key())
 
     @property
@@ -108,6 +109,7 @@ class Platform:
         return next((trade for trade in found if trade), None)
 
     def need(self, out_trade_no: str, seller_id: str = "") -> Trade:
+        """The trade of this order; refuses one that does not exist."""
         trade = self.trade(out_trade_no, seller_id)
         if trade is None:
             raise Refusal("ACQ.TRADE_NOT_EXIST")
@@ -127,6 +129,7 @@ class Platform:
         return self.take_up(self.ledger.scanned(code.rpartition("/")[2]))
 
     def arm(self, misfortune: misfortunes.Misfortune, trade: Trade) -> None:
+        """Prepare what a magic amount asks for."""
         if misfortune.answer:
             self.faults.answer(**misfortune.answer, out_trade_no=trade.out_trade_no)
 

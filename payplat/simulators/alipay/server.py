@@ -64,6 +64,7 @@ class AlipaySimulator(Platform):
 
     @property
     def gateway(self) -> str:
+        """The address of the gateway."""
         return f"{self.url}/gateway.do"
 
     def enter(self, order: str) -> Trade:

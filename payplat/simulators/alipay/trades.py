@@ -61,6 +61,7 @@ class Order:
 
     @classmethod
     def of(cls, call: Call) -> Order:
+        """Read it from a request."""
         agreed = {name: call.biz[name] for name in call.biz.keys() - _INCIDENTAL}
         agreed["total_amount"] = total = fields.amount(call.biz, "total_amount")
         if call.text("seller_id") not in ("", call.app.seller_id):
@@ -96,6 +97,7 @@ class Order:
         return now + (_THREE_HOURS if self.method == fields.PRECREATE else _FIFTEEN_DAYS)
 
     def check_time(self, now: float) -> None:
+        """Refuse an expiry that cannot be read or has passed."""
         if self.expires_at(now) <= now:
             raise Refusal("ACQ.NOW_TIME_AFTER_EXPIRE_TIME_ERROR")
 
@@ -110,6 +112,7 @@ class Code:
 
     @classmethod
     def of(cls, call: Call, code: str, now: float) -> Code:
+        """Read it from a request."""
         express = call.text("qr_code_timeout_express")
         life = fields.lifetime(express, now) if express else _TWO_HOURS
         return cls(code, Order.of(call), now + min(life, _TWO_HOURS))
@@ -143,10 +146,12 @@ class Trade:
 
     @property
     def out_trade_no(self) -> str:
+        """The merchant's number."""
         return self.order.out_trade_no
 
     @property
     def total_fen(self) -> int:
+        """What is to be paid, in fen."""
         return self.order.total_fen
 
     @property
@@ -156,9 +161,11 @@ class Trade:
 
     @property
     def refundable_fen(self) -> int:
+        """What has not gone back yet, in fen."""
         return self.total_fen - sum(refund.fen for refund in self.refunds.values())
 
     def check_payable(self) -> None:
+        """Refuse a payment that the state forbids."""
         if self.status == TRADE_CLOSED:
             raise Refusal("ACQ.TRADE_HAS_CLOSE")
         if self.status != WAIT_BUYER_PAY:

@@ -24,6 +24,7 @@ class Wallet(Door):
     """
 
     async def get(self) -> None:
+        """Show the order to the person with the phone."""
         order_string = self.get_query_argument("order_string", "", strip=False)
         if not order_string:
             self.page("wallet.html")
@@ -36,6 +37,7 @@ class Wallet(Door):
         self.redirect(f"/cashier/{trade.trade_no}")
 
     async def post(self) -> None:
+        """Answer as the app's SDK does."""
         order_string = self.get_body_argument("order_string", "", strip=False)
         action = self.get_body_argument("action", "pay")
         self.set_header("Content-Type", "application/json; charset=utf-8")
