@@ -12,7 +12,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
-from tornado.process import fork_processes
 
 from payplat import app, schema
 from payplat.deliveries import list_deliveries, resend
@@ -20,6 +19,7 @@ from payplat.doctor import examine
 from payplat.errors import ConfigurationError, PayplatError
 from payplat.logs import configure_logging
 from payplat.orders import Orders
+from payplat.processes import Supervisor
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings, read_settings
 
@@ -55,9 +55,15 @@ def serve(
     if processes > 1:
         if settings.database.url.get_secret_value().startswith("sqlite"):
             _fail("SQLite takes one serve process; use MariaDB for more", 2)
-        fork_processes(processes, max_restarts=0)  # before the loop and the engine exist
     configure_logging()
-    _run(app.serve(settings, doors, work=worker, shared_port=processes > 1))
+
+    def one() -> None:
+        try:
+            _run(app.serve(settings, doors, work=worker, shared_port=processes > 1))
+        except typer.Exit as end:
+            sys.exit(end.exit_code)
+
+    sys.exit(Supervisor(processes, one).run() if processes > 1 else one())
 
 
 @cli.command()

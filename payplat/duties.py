@@ -15,7 +15,7 @@ from payplat.leases import Queue
 from payplat.models import DutyRow
 from payplat.orders import Orders
 from payplat.provider import Provider
-from payplat.purchase import State
+from payplat.purchase import State, Status
 from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
@@ -53,6 +53,8 @@ class Duties:
 
     async def _refund(self, row: Row[Any]) -> str:
         order = await self._orders.get(row.order_no)
+        if order.status is Status.REFUNDED:
+            return ""  # a notice or a person was first
         # The same key on every try: a repeat cannot give the money back twice.
         verdict = await self._providers[row.channel].refund(order, f"{row.order_no}_{row.cause}")
         if verdict.state is not State.REFUNDED:

@@ -121,30 +121,43 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 _lanes: Counter[str] = Counter()
+_skipped: set[str] = set()
 
 
 def pytest_runtest_logreport(report):
     """Count what ran on which lane."""
+    lane = dict(report.user_properties).get("lane", "plain")
     if report.when == "call" and report.passed:
-        _lanes.update([dict(report.user_properties).get("lane", "plain")])
+        _lanes.update([lane])
+    elif report.skipped:
+        _skipped.add(lane)
+
+
+INSTALL = {
+    "mariadb": "mariadb-server-core mariadb-client-core",
+    "browser": "chromium fonts-wqy-microhei libatomic1",
+}
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say what ran where, in one line."""
-    mysql = _lanes["mariadb"]
-    browser = _lanes["browser"]
-    skipped = "SKIPPED (apt-get install {})"
-    terminalreporter.write_line(
-        "lanes: "
-        f"plain {_lanes['plain']} passed | sqlite {_lanes['sqlite']} passed | mariadb "
-        + (
-            f"{mysql} passed"
-            if mysql
-            else skipped.format("mariadb-server-core mariadb-client-core")
+    """Say what ran where, in one line; a lane that could not run names the command that helps."""
+    told = [f"{lane} {_lanes[lane]} passed" for lane in ("plain", "sqlite")]
+    for lane, packages in INSTALL.items():
+        skipped = lane in _skipped and not _lanes[lane]
+        told.append(
+            f"{lane} "
+            + (f"SKIPPED (apt-get install {packages})" if skipped else f"{_lanes[lane]} passed")
         )
-        + " | browser "
-        + (f"{browser} passed" if browser else skipped.format("chromium fonts-wqy-microhei"))
+    terminalreporter.write_line("lanes: " + " | ".join(told))
+
+
+def pytest_sessionfinish(session):
+    """A required lane in which nothing passed fails a whole run."""
+    whole = not session.config.option.keyword and session.config.args == session.config.getini(
+        "testpaths"
     )
+    if whole and session.exitstatus == 0 and any(not _lanes[lane] for lane in REQUIRED):
+        session.exitstatus = 1
 
 
 @pytest.fixture

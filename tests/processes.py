@@ -50,8 +50,7 @@ async def payplat(folder: Path, *arguments: str, **environ: str) -> AsyncIterato
         yield service
     finally:
         if process.returncode is None:
-            process.kill()
-            await process.wait()
+            await service.stop()
         log.close()
 
 

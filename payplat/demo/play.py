@@ -37,7 +37,7 @@ async def main(*, stay: bool, stories: Sequence[Story] = tuple(STORIES)) -> int:
     """
     teller, began = Teller(language_of(os.environ)), time.monotonic()
     teller.say("title")
-    ended = _ended_by(signal.SIGTERM, signal.SIGHUP)
+    ended = _ended_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     with ended, tempfile.TemporaryDirectory(prefix="payplat-demo-") as name:
         folder = Path(name)
         with _logs_in(folder / "payplat.log"):

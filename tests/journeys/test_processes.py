@@ -1,9 +1,11 @@
 """The service as processes: started, stopped, refused."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +76,22 @@ async def test_a_killed_worker_loses_nothing(client, stage, database_url):
         await client.until(lambda: client.count("deliveries", "status='delivered'"), 40)
     assert stage.merchant.fulfilled[order_no] == 1
     assert len({received.id for received in stage.merchant.received}) == 1
+
+
+async def test_a_killed_serve_process_is_replaced(client, stage, database_url):
+    """Of two serve processes one is killed: another takes its place, and SIGTERM to the parent ends both with 0."""
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite takes one serve process")
+    environ = {"PAYPLAT_DATABASE__URL": database_url}
+    async with payplat(stage.folder, "serve", "--processes", "2", **environ) as service:
+        children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+        first, second = children.read_text().split()
+        os.kill(int(first), signal.SIGKILL)
+        await client.until(lambda: len(set(children.read_text().split()) - {first}) == 2)
+        assert second in children.read_text().split()
+        assert (await Client(service).create()).status == 201
+        assert await service.stop() == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in (first, second))
 
 
 async def test_sqlite_takes_one_serve_process(stage):

@@ -57,11 +57,12 @@ async def test_without_a_key_each_request_is_its_own(ledger):
 
 @pytest.mark.parametrize("changes", [{"receiver": "player-2"}, {"app": "other"}])
 async def test_keys_of_others_do_not_clash(ledger, changes):
-    """A key belongs to one receiver of one app: another's same key opens another order."""
-    first, _ = await ledger.orders.open(draft(key="k1", body="one"))
-    second, is_new = await ledger.orders.open(draft(key="k1", body="another", **changes))
-    assert is_new
-    assert first.order_no != second.order_no
+    """A key belongs to one receiver of one app: another's same key opens another order, and each finds its own."""
+    requests = [{"body": "one"}, {"body": "another", **changes}]
+    opened = [await ledger.orders.open(draft(key="k1", **request)) for request in requests]
+    assert [is_new for _, is_new in opened] == [True, True]
+    again = [await ledger.orders.open(draft(key="k1", **request)) for request in requests]
+    assert again == [(order, False) for order, _ in opened]
 
 
 async def test_fifty_at_once_with_one_key_open_one_order(ledger):

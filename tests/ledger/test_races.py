@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 from collections import Counter
+from dataclasses import replace
 
 import pymysql
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import make_url
 
-from payplat.decisions import Result
+from payplat.decisions import Case, Result, Writes
 from payplat.errors import DatabaseUnavailable
 from payplat.models import OrderRow
+from payplat.orders import StaleBatch, _compare_and_set
 from payplat.purchase import Status
-from tests.ledger.build import PRICE, closed, ledger_on, on_mariadb, paid, refund, reversal
+from tests.ledger.build import PRICE, TERMS, closed, ledger_on, on_mariadb, paid, refund, reversal
 
 ORDERS = OrderRow.__table__
 
@@ -102,6 +104,19 @@ async def test_groups_that_cross(ledger, twin):
     calls = [ledger.orders.settle(paid(order)) for order in orders]
     calls += [twin.orders.settle(paid(order)) for order in reversed(orders)]
     assert await race(calls) == {Result.PAID: 40, Result.REPEATED: 40}
+
+
+async def test_a_status_that_changed_meanwhile(ledger):
+    """A group that would move an order from where it no longer stands is undone whole."""
+    orders = [await ledger.open(), await ledger.open()]
+    await ledger.settle(closed(orders[1]))
+    before = {order.order_no: order for order in orders}
+    settled = replace(orders[0], status=Status.HELD, settled_at=1)
+    cases = {n: Case(settled, None, None, {}, TERMS["shop"], 1, Writes()) for n in before}
+    with pytest.raises(StaleBatch):
+        await ledger.database.transaction(lambda c: _compare_and_set(c, before, cases))
+    statuses = [(await ledger.now(order)).status for order in orders]
+    assert statuses == [Status.PENDING, Status.CLOSED]
 
 
 # --- What MariaDB does when transactions collide ---

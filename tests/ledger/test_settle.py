@@ -327,11 +327,13 @@ async def test_one_transaction_pays_one_order(ledger):
     assert await names(ledger, "evidence", "reason", orders[1]) == ["transaction_id"]
 
 
-async def test_one_transaction_pays_one_order_in_one_commit(ledger):
-    """Nor can it pay both when both verdicts share a commit."""
+async def test_one_transaction_pays_one_order_in_one_commit(ledger, crash_points):
+    """Nor can it pay both when both verdicts share a commit, which none of them spoils."""
     orders = [await ledger.open() for _ in range(5)]
+    crash_points.passed.clear()
     answers = await asyncio.gather(*(ledger.orders.settle(paid(o, "T1")) for o in orders))
     assert [one.result for one in answers] == [Result.PAID] + [Result.MISMATCH] * 4
+    assert crash_points.passed.count("before_commit") == 1
     assert len(await ledger.rows("payments")) == 1
 
 

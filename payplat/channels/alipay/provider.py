@@ -146,14 +146,16 @@ class AlipayProvider(Provider):
             "out_request_no": key,
         }
         told = await self._ask("alipay.trade.refund", content)
+        trade_no = told.node.get("trade_no")
         done = told.node.get("fund_change") == "Y" or await self._is_refunded(order, key)
-        total = Refund(_refund_key(told.node.get("trade_no"), key), total=order.amount)
+        done = done and trade_no is not None
+        total = Refund(_refund_key(trade_no, key), total=order.amount)
         return self._verdict(
             State.REFUNDED if done else State.UNKNOWN,
             order.order_no,
             Evidence(Source.RECONCILE, told.text.encode()),
             told.verifier,
-            transaction_id=told.node.get("trade_no"),
+            transaction_id=trade_no,
             refund=total if done else None,
         )
 

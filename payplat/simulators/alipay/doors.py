@@ -25,7 +25,7 @@ class Door(RequestHandler):
         self.platform = platform
 
     def set_default_headers(self) -> None:
-        """Say that this is a simulator, and let nothing be cached."""
+        """Say that a simulator answers."""
         self.set_header("Server", "AlipaySimulator")
 
     def language(self) -> str:

@@ -1,0 +1,68 @@
+"""Several serve processes under one parent, which passes on the signal to stop and replaces a child that died."""
+
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing import connection, get_context
+from multiprocessing.context import ForkProcess
+from types import FrameType
+
+import structlog
+
+log = structlog.get_logger("payplat")
+# A child that dies at once must not be replaced in a busy loop.
+_PAUSE = 1.0
+
+
+class Supervisor:
+    """Keeps ``count`` forked processes running ``target`` until SIGTERM or SIGINT.
+
+    A child that a signal killed is replaced; one that ended by itself has said that it cannot serve, so all end. Fork
+    before any loop or engine exists: neither survives it.
+    """
+
+    def __init__(self, count: int, target: Callable[[], None]) -> None:
+        self._context, self._target = get_context("fork"), target
+        self._stopping = False
+        self._children = [self._start() for _ in range(count)]
+
+    def run(self) -> int:
+        """Wait until all have ended after a signal; return the worst exit code."""
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, self._stop)
+        worst = 0
+        while self._children:
+            connection.wait([child.sentinel for child in self._children])
+            for child in [c for c in self._children if not c.is_alive()]:
+                self._children.remove(child)
+                worst = max(worst, abs(self._ended(child)))
+        return worst
+
+    def _ended(self, child: ForkProcess) -> int:
+        code = child.exitcode or 0
+        if self._stopping:
+            return code
+        log.error("process ended", pid=child.pid, code=code)
+        if code >= 0:
+            self._stop()
+            return code
+        time.sleep(_PAUSE)
+        if not self._stopping:
+            self._children.append(self._start())
+        return 0
+
+    def _start(self) -> ForkProcess:
+        child = self._context.Process(target=self._child)
+        child.start()
+        return child
+
+    def _child(self) -> None:
+        # The parent's handlers are inherited; the service installs its own once its loop runs.
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, signal.SIG_DFL)
+        self._target()
+
+    def _stop(self, _sign: int = 0, _frame: FrameType | None = None) -> None:
+        self._stopping = True
+        for child in self._children:
+            child.terminate()
