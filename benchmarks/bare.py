@@ -5,7 +5,7 @@ import asyncio
 
 from tornado.web import Application, RequestHandler
 
-from benchmarks.notices import PATH
+from benchmarks.fixed import PATH
 
 
 class Bare(RequestHandler):

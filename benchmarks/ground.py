@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import create_engine, insert, make_url, text
 
+from benchmarks.fixed import APP_ID, SELLER_ID
 from benchmarks.notices import Sale, order_rows
-from payplat.demo.stage import APP_ID, SELLER_ID, config_folder, new_key_pair
 from payplat.models import Base
 from tests.mariadb import MariaDB
 
@@ -91,14 +91,14 @@ class Ground:
 
 def lay_ground(folder: Path, mariadb: MariaDB, alipay: rsa.RSAPrivateKey) -> Ground:
     """Write the configuration and its secrets into ``folder``."""
-    public = alipay.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    (folder / "alipay.pem").write_bytes(public)
-    (folder / "app.pem").write_text(new_key_pair()[0])
+    pem, public = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (folder / "alipay.pem").write_bytes(alipay.public_key().public_bytes(pem, public))
+    ours = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "app.pem").write_bytes(ours.private_bytes(pem, *private))
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     (folder / "endpoint").write_text(secret)
-    shutil.copy(config_folder() / "products.toml", folder / "products.toml")
+    shutil.copy(ROOT / "config" / "products.toml", folder)
     (folder / "payplat.toml").write_text(_CONFIGURATION)
     return Ground(folder, mariadb)
 

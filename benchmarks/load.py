@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.notices import PATH
+from benchmarks.fixed import PATH
 
 _HEAD = (
     f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from benchmarks.fixed import APP_ID, SELLER_ID
 from payplat import seam
-from payplat.demo.stage import APP_ID, SELLER_ID
 
-PATH = "/v1/callback/alipay"
 _BEIJING = timedelta(hours=8)
 
 
@@ -78,7 +77,7 @@ def _fields(sale: Sale, number: int) -> dict[str, str]:
         "seller_id": SELLER_ID,
         "seller_email": "sel***@example.com",
         "fund_bill_list": json.dumps([{"amount": yuan, "fundChannel": "ALIPAYACCOUNT"}]),
-        "passback_params": quote(urlencode({"product": sale.product_id, "quantity": 1}), safe=""),
+        "passback_params": f"1x{sale.product_id}",
     }
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiomysql
 from cryptography.exceptions import InvalidSignature
@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tornado.web import Application, RequestHandler
 
 from benchmarks import statements as sql
-from benchmarks.notices import PATH
-from payplat.demo.stage import APP_ID, SELLER_ID
+from benchmarks.fixed import APP_ID, PATH, SELLER_ID
 from payplat.seam import new_id
 
 _CONNECTIONS = 16
@@ -100,11 +99,11 @@ async def _is_repeated(cursor: aiomysql.Cursor, order: Row, fields: Fields) -> b
 
 def _fits(order: Row, fields: Fields) -> bool:
     """Compare what was paid with what was sold."""
-    passback = dict(parse_qsl(unquote(fields.get("passback_params", ""))))
+    quantity, _, product = fields.get("passback_params", "").partition("x")
     amount = Decimal(fields["total_amount"]).scaleb(2)
     ours = (order["kind"], order["environment"], order["account"], order["sku"], order["currency"])
-    theirs = ("alipay", "sandbox", _ACCOUNT, passback.get("product", ""), "CNY")
-    numbers = (order["amount"], order["quantity"]) == (amount, int(passback.get("quantity", 0)))
+    theirs = ("alipay", "sandbox", _ACCOUNT, unquote(product), "CNY")
+    numbers = (order["amount"], order["quantity"]) == (amount, int(quantity or 0))
     return numbers and ours == tuple(text.encode() for text in theirs)
 
 

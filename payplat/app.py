@@ -16,10 +16,9 @@ from tornado.web import Application, RequestHandler
 
 from payplat.catalogue import Catalogue, read_catalogue
 from payplat.database import Database, database_url, ping
-from payplat.decisions import Terms
 from payplat.deliveries import Endpoint, Relay
 from payplat.duties import Duties
-from payplat.errors import ConfigurationError
+from payplat.errors import ConfigurationError, Draining
 from payplat.handlers.base import NotFoundHandler
 from payplat.handlers.create_order import CreateOrder
 from payplat.handlers.factory import Channel, ChannelFactory
@@ -30,7 +29,8 @@ from payplat.orders import Orders
 from payplat.provider import Provider
 from payplat.reconcile import Reconciler
 from payplat.registry import Doors, open_channels
-from payplat.schema import require_newest
+from payplat.rows import Terms
+from payplat.schema import newest_version, require_newest, version
 from payplat.settings import Settings
 from payplat.sweeps import Sweep, Sweeps, UntoldOrders
 from payplat.timeline import Timeline
@@ -85,7 +85,8 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     database = database_of(settings)
     endpoints = _endpoints(settings)
     delivery = settings.delivery
-    relay = Relay(database, endpoints, delivery.backoff(), delivery.timeout_seconds)
+    backoff = delivery.backoff(delivery.attempts)
+    relay = Relay(database, endpoints, backoff, delivery.timeout_seconds)
     orders = Orders(database, terms)
     try:
         await require_newest(database)
@@ -162,8 +163,7 @@ async def serve(settings: Settings, doors: Doors, *, work: bool, shared_port: bo
             await start_worker(platform, worker)
         log.info("serving", host=address.host, port=address.port, works=work)
         await _until_stopped()
-        await drain(platform, server)
-        await worker.stop()
+        await asyncio.gather(drain(platform, server), worker.stop())
 
 
 async def drain(platform: Platform, server: HTTPServer, within: float = 20.0) -> None:
@@ -201,10 +201,13 @@ def _sweeps(platform: Platform) -> Sweeps:
 def _readiness(platform: Platform) -> dict[str, Callable[[], Awaitable[None]]]:
     async def not_draining() -> None:
         if platform.draining.is_set():
-            raise ConfigurationError(["draining"])
+            raise Draining
 
     async def schema() -> None:
-        await require_newest(platform.database)
+        if await version(platform.database) != newest:
+            raise ConfigurationError(["database.url: run `payplat migrate` first"])
+
+    newest = newest_version()
 
     return {"database": lambda: ping(platform.database), "schema": schema, "serving": not_draining}
 

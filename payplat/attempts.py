@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, Table, insert
+from sqlalchemy import Row, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
 from payplat.leases import Queue
-from payplat.models import AttemptRow, TimelineRow
-
-ATTEMPTS: Table = AttemptRow.__table__  # type: ignore[assignment]
-TIMELINE: Table = TimelineRow.__table__  # type: ignore[assignment]
+from payplat.models import ATTEMPTS, TIMELINE
 
 
 @dataclass(frozen=True, slots=True)

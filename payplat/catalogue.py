@@ -20,7 +20,7 @@ class Product(BaseModel):
     title: str = Field(min_length=1, max_length=120)
     prices: dict[str, Annotated[int, Field(gt=0, lt=money.MAX_AMOUNT, strict=True)]] = {}
     consumable: bool = True
-    store: dict[str, str] = {}
+    store: dict[str, Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,150}$")]] = {}
 
     @field_validator("prices")
     @classmethod

@@ -52,9 +52,8 @@ def serve(
 ) -> None:
     """Serve the API, and the jobs too unless told otherwise, until SIGTERM."""
     settings, doors = _configured(config)
-    if processes > 1:
-        if settings.database.url.get_secret_value().startswith("sqlite"):
-            _fail("SQLite takes one serve process; use MariaDB for more", 2)
+    if processes > 1 and settings.database.url.get_secret_value().startswith("sqlite"):
+        _fail("SQLite takes one serve process; use MariaDB for more", 2)
     configure_logging()
 
     def one() -> None:
@@ -63,7 +62,9 @@ def serve(
         except typer.Exit as end:
             sys.exit(end.exit_code)
 
-    sys.exit(Supervisor(processes, one).run() if processes > 1 else one())
+    if processes > 1:
+        sys.exit(Supervisor(processes, one).run())
+    one()
 
 
 @cli.command()

@@ -22,8 +22,26 @@ Body = Callable[[AsyncConnection], Awaitable[T]]
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "mysql": "mysql+aiomysql", "mariadb": "mysql+aiomysql"}
 # Deadlock, lock wait, record changed since the snapshot: another try of the whole body may succeed.
 _TRY_AGAIN = {1213, 1205, 1020}
-# Too many connections, not ready, shutting down, read only, cannot connect, gone, lost, disk full.
-_UNAVAILABLE = {1040, 1047, 1053, 1290, 2003, 2006, 2013, 1021, 1114, 1969, 3024}
+# Too many connections, refused login, not ready, shutting down, read only, killed, cannot connect, gone, lost, disk full,
+# statement too slow.
+_UNAVAILABLE = {
+    1040,
+    1203,
+    1226,
+    1045,
+    1047,
+    1053,
+    1290,
+    1317,
+    1927,
+    2003,
+    2006,
+    2013,
+    1021,
+    1114,
+    1969,
+    3024,
+}
 _BACKOFF = Backoff(base=0.02, factor=2, cap=0.5, jitter=1.0, attempts=6)
 _SESSION = (
     "SET time_zone='+00:00', sql_mode='TRADITIONAL', innodb_lock_wait_timeout=4"
@@ -119,11 +137,12 @@ class Database:
 
 def _make_engine(url: URL, pool_size: int, deadline: float) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
+        engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, hide_parameters=True)
         _listen_sqlite(engine.sync_engine, int(deadline * 800))
         return engine
     return create_async_engine(
         url,
+        hide_parameters=True,  # receivers and evidence are no matter for a log
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
         max_overflow=0,

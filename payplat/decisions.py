@@ -4,16 +4,22 @@ pending ──► paid ⇄ refunded             (back only by a provider's rever
    └──────► closed ──► paid | held       (late-payment policy)            held ⇄ refunded, held ──► paid
 """
 
-import json
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from payplat import seam
 from payplat.purchase import LatePolicy, Order, Source, State, Status, Verdict
-
-Values = dict[str, Any]
+from payplat.rows import (
+    KnownRefund,
+    Terms,
+    Values,
+    Writes,
+    event_rows,
+    evidence_row,
+    payment_row,
+    refund_row,
+    timeline_row,
+)
 
 
 class Result(StrEnum):
@@ -32,44 +38,12 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What a channel's configuration says of its orders: the policy for late money, and who learns of events."""
-
-    late: LatePolicy
-    endpoints: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Settled:
     """The result of one verdict; ``field`` names what differs in a MISMATCH, ``order`` is None when unknown."""
 
     result: Result
     order: Order | None
     field: str = ""
-
-
-@dataclass(slots=True)
-class KnownRefund:
-    """A refund on record, of one transaction. ``amount`` is None where only the whole is known."""
-
-    transaction_key: str
-    amount: int | None
-    whole: bool
-    reversed: bool
-
-
-@dataclass(slots=True)
-class Writes:
-    """Rows to be stored, by table; ``reversals`` are the keys of refunds taken back."""
-
-    payments: list[Values] = field(default_factory=list)
-    refunds: list[Values] = field(default_factory=list)
-    reversals: list[Values] = field(default_factory=list)
-    evidence: list[Values] = field(default_factory=list)
-    events: list[Values] = field(default_factory=list)
-    deliveries: list[Values] = field(default_factory=list)
-    duties: list[Values] = field(default_factory=list)
-    timeline: list[Values] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -94,27 +68,28 @@ class Case:
         if differs:
             return self.quarantine(verdict, differs)
         if self._is_excess(verdict):
-            keep_evidence(self.writes, verdict, self.now, "excess", "transaction_id")
-            self._tell("excess", verdict, transaction_id=verdict.transaction_id)
+            self.writes.evidence.append(evidence_row(verdict, self.now, "excess", "transaction_id"))
+            self._alert("excess", verdict, transaction_id=verdict.transaction_id)
             return Settled(Result.EXCESS, self.order)
         result = self._apply(verdict)
         if verdict.state is State.UNKNOWN and verdict.evidence.source is Source.CALLBACK:
             # Signed, but not understood: a person looks at it, and the job asks.
-            keep_evidence(self.writes, verdict, self.now, "quarantined", "state")
+            self.writes.evidence.append(evidence_row(verdict, self.now, "quarantined", "state"))
         if result not in (Result.REPEATED, Result.UNCHANGED):
-            keep_evidence(self.writes, verdict, self.now, "used", "")
+            self.writes.evidence.append(evidence_row(verdict, self.now, "used", ""))
         return Settled(result, self.order)
 
     def quarantine(self, verdict: Verdict, differs: str) -> Settled:
         """Keep authentic evidence that must not touch the order, and what differs in it."""
-        keep_evidence(self.writes, verdict, self.now, "quarantined", differs)
-        self._tell("quarantined", verdict, field=differs)
+        self.writes.evidence.append(evidence_row(verdict, self.now, "quarantined", differs))
+        self._alert("quarantined", verdict, field=differs)
         return Settled(Result.MISMATCH, self.order, differs)
 
     def release(self, actor: str) -> None:
         """Deliver a held order after all."""
         self._deliver()
-        self._append("released", actor, {"to": self.order.status})
+        line = timeline_row(self.order, self.now, "released", actor, {"to": self.order.status})
+        self.writes.timeline.append(line)
 
     def _contradiction(self, verdict: Verdict, owner: str | None) -> str:
         """Return what differs from what is on record: a transaction pays once, no more goes back than came."""
@@ -155,14 +130,14 @@ class Case:
             return Result.CLOSED
         if self.order.status is Status.PAID:
             # The provider contradicts itself: the order stays paid, and the timeline shows the contradiction.
-            keep_evidence(self.writes, verdict, self.now, "quarantined", "state")
-            self._tell("contradicted", verdict, state=State.CLOSED)
+            self.writes.evidence.append(evidence_row(verdict, self.now, "quarantined", "state"))
+            self._alert("contradicted", verdict, state=State.CLOSED)
         return Result.UNCHANGED
 
     def _pay(self, verdict: Verdict) -> Result:
         late = self.order.status is Status.CLOSED
         self.transaction_key, self.transaction_id = verdict.transaction_key, verdict.transaction_id
-        self.writes.payments.append(_payment(verdict, self.order.order_no, self.now))
+        self.writes.payments.append(payment_row(verdict, self.order.order_no, self.now))
         if self.order.amount is None and verdict.amount is not None:
             self.order = replace(self.order, amount=verdict.amount, currency=verdict.currency)
         self._sum_refunds()
@@ -200,7 +175,7 @@ class Case:
         whole = verdict.state is State.REFUNDED
         known = KnownRefund(verdict.transaction_key, amount, whole, reversed=False)
         self.refunds[key] = known
-        self.writes.refunds.append(_refund_row(verdict, self.order.order_no, key, known, self.now))
+        self.writes.refunds.append(refund_row(verdict, self.order.order_no, key, known, self.now))
         if self.transaction_key is None:  # it waits for its payment
             self._tell("refund_waiting", verdict, refund=key, amount=amount)
             return Result.REFUNDED
@@ -225,7 +200,7 @@ class Case:
             known = KnownRefund(verdict.transaction_key, None, whole=False, reversed=True)
             self.refunds[key] = known
             self.writes.refunds.append(
-                _refund_row(verdict, self.order.order_no, key, known, self.now)
+                refund_row(verdict, self.order.order_no, key, known, self.now)
             )
             self._tell("refund_reversed", verdict, refund=key)
             return Result.REVERSED
@@ -295,89 +270,17 @@ class Case:
         self.writes.deliveries += deliveries
 
     def _tell(self, what: str, verdict: Verdict, **detail: Any) -> None:
+        self.writes.timeline.append(self._line(what, verdict, detail))
+
+    def _alert(self, what: str, verdict: Verdict, **detail: Any) -> None:
+        line = self._line(what, verdict, detail)
+        self.writes.alerts.append((verdict.evidence.sha256, line))
+
+    def _line(self, what: str, verdict: Verdict, detail: Values) -> Values:
         proof = {"evidence": verdict.evidence.sha256, "verifier": verdict.verifier}
         note = {"note": verdict.note} if verdict.note else {}
-        self._append(what, verdict.evidence.source, {**detail, **note, **proof})
-
-    def _append(self, what: str, actor: str, detail: Values) -> None:
-        text = json.dumps(detail, ensure_ascii=False)
-        row = {"order_no": self.order.order_no, "at": self.now, "what": what}
-        self.writes.timeline.append({**row, "actor": actor, "detail": text})
-
-
-def keep_evidence(writes: Writes, verdict: Verdict, now: int, state: str, reason: str) -> None:
-    """Add the verdict's evidence to what is stored."""
-    named = verdict.order_no if verdict.order_no and len(verdict.order_no.encode()) <= 64 else None
-    writes.evidence.append(
-        {
-            "kind": verdict.kind,
-            "environment": verdict.environment,
-            "sha256": verdict.evidence.sha256,
-            "order_no": named,
-            "source": verdict.evidence.source.value,
-            "state": state,
-            "reason": reason,
-            "raw": verdict.evidence.raw,
-            "created_at": now,
-        }
-    )
-
-
-def event_rows(
-    kind: str,
-    order: Order,
-    terms: Terms,
-    transaction_id: str | None,
-    now: int,
-    cause: str = "",
-    refund: KnownRefund | None = None,
-) -> tuple[Values, list[Values]]:
-    """Return an event and its deliveries to every endpoint, as rows."""
-    data = _event_data(order, transaction_id)
-    if refund is not None:
-        data["refund"] = {"id": cause, "amount": refund.amount, "total": order.refunded}
-    payload = {"type": kind, "timestamp": rfc3339(now), "data": data}
-    row: Values = {
-        "event_id": f"evt_{seam.new_id()}",
-        "order_no": order.order_no,
-        "app": order.app,
-        "type": kind,
-        "cause": cause,
-        "body": json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
-        "created_at": now,
-    }
-    return row, delivery_rows(row["event_id"], order.order_no, terms, now)
-
-
-def delivery_rows(event_id: str, order_no: str, terms: Terms, now: int) -> list[Values]:
-    """Return an event's deliveries, due at once, as rows."""
-    shared = {"event_id": event_id, "order_no": order_no, "created_at": now}
-    waiting = {"status": "due", "due_at": now, "failures": 0}
-    return [{**shared, **waiting, "endpoint": endpoint} for endpoint in terms.endpoints]
-
-
-def _event_data(order: Order, transaction_id: str | None) -> Values:
-    """Return what the merchant learns of an order, whatever happened to it."""
-    return {
-        "order_no": order.order_no,
-        "app": order.app,
-        "channel": order.channel,
-        "environment": order.environment,
-        "product_id": order.product_id,
-        "quantity": order.quantity,
-        "receiver": order.receiver,
-        "amount": order.amount,
-        "currency": order.currency,
-        "status": order.status,
-        "transaction_id": transaction_id,
-        "metadata": dict(order.metadata),
-    }
-
-
-def rfc3339(micros: int) -> str:
-    """Write microseconds since 1970 as RFC 3339 text in UTC."""
-    moment = datetime.fromtimestamp(micros / 1_000_000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        actor = verdict.evidence.source.value
+        return timeline_row(self.order, self.now, what, actor, {**detail, **note, **proof})
 
 
 def _difference(order: Order, verdict: Verdict) -> str:
@@ -397,6 +300,8 @@ def _difference(order: Order, verdict: Verdict) -> str:
     elif verdict.states_payment and verdict.amount is not None:
         pairs["amount"] = (True, verdict.amount > 0)
         pairs["currency"] = (True, verdict.currency is not None)
+    if verdict.state is State.PAID and verdict.refund is None:
+        pairs.setdefault("payment", (True, verdict.states_payment))
     pairs |= _refund_difference(order, verdict)
     return next((name for name, (ours, theirs) in pairs.items() if ours != theirs), "")
 
@@ -410,38 +315,3 @@ def _refund_difference(order: Order, verdict: Verdict) -> dict[str, tuple[Any, A
     if order.amount is None:
         return named
     return {**named, "refund": (True, max(refund.total or 0, refund.amount or 0) <= order.amount)}
-
-
-def _payment(verdict: Verdict, order_no: str, now: int) -> Values:
-    return {
-        "order_no": order_no,
-        "transaction_key": verdict.transaction_key,
-        "kind": verdict.kind,
-        "environment": verdict.environment,
-        "account": verdict.account,
-        "transaction_id": verdict.transaction_id,
-        "amount": verdict.amount,
-        "currency": verdict.currency,
-        "product": verdict.product,
-        "quantity": verdict.quantity,
-        "payer": verdict.payer,
-        "paid_at": verdict.paid_at,
-        "verified_at": now,
-        "verifier": verdict.verifier,
-        "evidence_sha256": verdict.evidence.sha256,
-    }
-
-
-def _refund_row(verdict: Verdict, order_no: str, key: str, known: KnownRefund, now: int) -> Values:
-    return {
-        "order_no": order_no,
-        "kind": verdict.kind,
-        "environment": verdict.environment,
-        "account": verdict.account,
-        "transaction_key": known.transaction_key,
-        "refund_key": key,
-        "amount": known.amount,
-        "whole": int(known.whole),
-        "created_at": now,
-        "reversed_at": now if known.reversed else None,
-    }

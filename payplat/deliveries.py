@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, Table, insert, select, update
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
@@ -22,14 +22,11 @@ from payplat.database import Database
 from payplat.errors import Conflict, NoAnswer
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import DeliveryRow, EventRow, TimelineRow
+from payplat.models import DELIVERIES, EVENTS, TIMELINE
 from payplat.outbound import Counterpart
 from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
-DELIVERIES: Table = DeliveryRow.__table__  # type: ignore[assignment]
-EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
-TIMELINE: Table = TimelineRow.__table__  # type: ignore[assignment]
 QUEUE = Queue(DELIVERIES, due="due_at", waiting=DELIVERIES.c.status == "due", lane="endpoint")
 
 
@@ -70,7 +67,8 @@ class Relay:
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""
-        lease = self._timeout + 5.0
+        # The claim and the reading of the event may take a database deadline each.
+        lease = self._timeout + 12.0
         return [
             Lane(self._database, QUEUE, name, self.deliver, lease=lease) for name in self._endpoints
         ]
@@ -145,9 +143,10 @@ async def resend(database: Database, delivery_id: int, actor: str) -> None:
     async def body(connection: AsyncConnection) -> bool:
         mine = DELIVERIES.c.id == delivery_id
         result = await connection.execute(update(DELIVERIES).where(mine, ended).values(again))
-        if not result.rowcount:
-            return False
-        row = (await connection.execute(select(DELIVERIES).where(mine))).one()
+        row = (await connection.execute(select(DELIVERIES).where(mine))).first()
+        if row is None or not result.rowcount:
+            # Ours already, when only the reply to COMMIT was lost.
+            return row is not None and row.due_at == again["due_at"]
         detail = json.dumps({"endpoint": row.endpoint, "event_id": row.event_id})
         line = {"order_no": row.order_no, "at": seam.now(), "what": "resent", "actor": actor}
         await connection.execute(insert(TIMELINE), [{**line, "detail": detail}])

@@ -116,10 +116,11 @@ async def _migrations(database: Database) -> str:
 
 async def _variable(database: Database, names: str, wanted: str) -> str:
     shown = text(f"SHOW VARIABLES WHERE variable_name IN ({names})")
-    name, found = (await database.read(lambda c: c.execute(shown))).one()
-    if wanted not in found:
-        raise ConfigurationError([f"{name} is {found}, must be {wanted}"])
-    return f"{name} is {wanted}"
+    # Newer servers have the old and the new name of one variable.
+    for name, found in (await database.read(lambda c: c.execute(shown))).all():
+        if wanted not in found:
+            raise ConfigurationError([f"{name} is {found}, must be {wanted}"])
+    return f"{names.strip(chr(39))} is {wanted}"
 
 
 async def _collation(database: Database) -> str:

@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, Table
+from sqlalchemy import Row
 
 from payplat import seam
 from payplat.attempts import Attempt, Record, record
 from payplat.database import Database
+from payplat.decisions import Result
 from payplat.errors import PayplatError
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import DutyRow
+from payplat.models import DUTIES
 from payplat.orders import Orders
 from payplat.provider import Provider
 from payplat.purchase import State, Status
 from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
-DUTIES: Table = DutyRow.__table__  # type: ignore[assignment]
 QUEUE = Queue(DUTIES, due="due_at", waiting=DUTIES.c.status == "due", lane="channel")
 # About three days, then a person must look.
 BACKOFF = Backoff(base=10, factor=3, cap=6 * 3600, jitter=0.2, attempts=20)
@@ -59,8 +59,9 @@ class Duties:
         verdict = await self._providers[row.channel].refund(order, f"{row.order_no}_{row.cause}")
         if verdict.state is not State.REFUNDED:
             return "the provider has not confirmed the refund yet"
-        await self._orders.settle(verdict)
-        return ""
+        settled = await self._orders.settle(verdict)
+        done = settled.result in (Result.REFUNDED, Result.REPEATED)
+        return "" if done else f"the ledger says {settled.result}"
 
 
 def _outcome(row: Row[Any], attempt: Attempt) -> Record:

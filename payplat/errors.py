@@ -7,8 +7,7 @@
     │   ├── UnknownProduct
     │   └── IdempotencyMismatch     the same key came with another body
     ├── NotFound
-    │   ├── OrderNotFound
-    │   └── ChannelNotFound
+    │   └── OrderNotFound
     ├── Conflict
     │   ├── StillRunning            the first request with this key has not ended
     │   └── OrderClosed             the order no longer takes a payment
@@ -72,10 +71,6 @@ class OrderNotFound(NotFound):
     """There is no such order."""
 
 
-class ChannelNotFound(NotFound):
-    """This channel is not open."""
-
-
 class Conflict(PayplatError):
     """The request does not fit the present state."""
 
@@ -115,9 +110,11 @@ class ProviderError(PayplatError):
 class ProviderRefused(ProviderError):
     """The provider refused."""
 
-    def __init__(self, message: str | None = None, *, code: str = "") -> None:
+    def __init__(
+        self, message: str | None = None, *, code: str = "", answer: str = "", verifier: str = ""
+    ) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.answer, self.verifier = code, answer, verifier
 
 
 class ProviderMisconfigured(ProviderError):

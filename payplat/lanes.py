@@ -74,6 +74,10 @@ class Lane:
         except PayplatError as error:
             log.warning("claim failed", lane=self._name, reason=str(error))
             return False
+        except Exception:
+            # A lane that ended would end in silence: nobody would be told until the next start.
+            log.exception("claim failed", lane=self._name)
+            return False
         for row in rows:
             task = asyncio.create_task(self._work_on(row))
             self._work.add(task)
@@ -99,11 +103,6 @@ class Worker:
     def start(self) -> None:
         """Start every lane on the running loop."""
         self._tasks = [asyncio.create_task(lane.run()) for lane in self._lanes]
-
-    def wake(self) -> None:
-        """Let every lane look for work now."""
-        for lane in self._lanes:
-            lane.wake()
 
     async def stop(self, within: float = 25.0) -> None:
         """Claim nothing more and finish what was begun, for at most ``within`` seconds; leases free the rest."""

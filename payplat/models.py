@@ -4,7 +4,7 @@ Ids are byte-exact on every engine: most collations hold ``ORD1``, ``ord1`` and 
 of minor units; every ``…_at`` is microseconds since 1970 in UTC.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
@@ -294,3 +295,20 @@ class SweepRow(Base):
     next_at: Mapped[int] = mapped_column(BigInteger)
     position: Mapped[str] = mapped_column(Text)
     lease_token: Mapped[str | None] = mapped_column(Id(32))
+
+
+def _table(row: type[Base]) -> Table:
+    return cast("Table", row.__table__)
+
+
+# The hot paths speak of tables and columns, not of objects.
+ORDERS = _table(OrderRow)
+PAYMENTS = _table(PaymentRow)
+REFUNDS = _table(RefundRow)
+EVIDENCE = _table(EvidenceRow)
+EVENTS = _table(EventRow)
+DELIVERIES = _table(DeliveryRow)
+DUTIES = _table(DutyRow)
+ATTEMPTS = _table(AttemptRow)
+TIMELINE = _table(TimelineRow)
+SWEEPS = _table(SweepRow)

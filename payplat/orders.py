@@ -6,35 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Table, bindparam, insert, literal_column, select, update
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import Row, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
-from payplat.decisions import Case, KnownRefund, Result, Settled, Terms, Writes, keep_evidence
+from payplat.decisions import Case, Result, Settled
 from payplat.errors import Conflict, IdempotencyMismatch, OrderNotFound, StillRunning
 from payplat.group_commit import GroupCommit
-from payplat.models import (
-    DeliveryRow,
-    DutyRow,
-    EventRow,
-    EvidenceRow,
-    OrderRow,
-    PaymentRow,
-    RefundRow,
-    TimelineRow,
-)
+from payplat.models import DELIVERIES, DUTIES, EVENTS, EVIDENCE, ORDERS, PAYMENTS, REFUNDS, TIMELINE
 from payplat.purchase import LatePolicy, Order, Status, Verdict
-
-ORDERS: Table = OrderRow.__table__  # type: ignore[assignment]
-PAYMENTS: Table = PaymentRow.__table__  # type: ignore[assignment]
-REFUNDS: Table = RefundRow.__table__  # type: ignore[assignment]
-EVIDENCE: Table = EvidenceRow.__table__  # type: ignore[assignment]
-EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
-DELIVERIES: Table = DeliveryRow.__table__  # type: ignore[assignment]
-DUTIES: Table = DutyRow.__table__  # type: ignore[assignment]
-TIMELINE: Table = TimelineRow.__table__  # type: ignore[assignment]
+from payplat.rows import KnownRefund, Terms, Writes, evidence_row
 
 _ORDERS_BY_NO = (
     select(ORDERS)
@@ -64,6 +49,11 @@ _BY_IDEMPOTENCY_KEY = select(ORDERS).where(
 )
 
 
+log = structlog.get_logger("payplat")
+PUT_ASIDE = Counter(
+    "payplat_put_aside_total", "Authentic evidence that a person must look at.", ["kind", "result"]
+)
+_ALERTING = (Result.MISMATCH, Result.EXCESS, Result.UNKNOWN_ORDER, Result.HELD)
 # A channel that is no longer open: its late money waits for an operator.
 _CLOSED_CHANNEL = Terms(LatePolicy.HOLD, ())
 
@@ -125,6 +115,10 @@ class Orders:
         await seam.reach("before_settle")
         settled = await self._settle(verdict)
         await seam.reach("after_settle")
+        if settled.result in _ALERTING:
+            PUT_ASIDE.labels(verdict.kind, settled.result).inc()
+            told = {"order_no": verdict.order_no, "field": settled.field}
+            log.error(settled.result.value, source=verdict.evidence.source.value, **told)
         return settled
 
     async def get(self, order_no: str) -> Order:
@@ -137,12 +131,11 @@ class Orders:
     async def begin_preparation(self, order_no: str, seconds: float) -> None:
         """Become the one who asks the provider for ``order_no``; raises StillRunning while another one is."""
         now = seam.now()
-        alone = (
-            update(ORDERS)
-            .where(ORDERS.c.order_no == order_no, ORDERS.c.preparing_until <= now)
-            .values(preparing_until=now + int(seconds * seam.SECOND))
-        )
-        if not await self._execute(alone):
+        until = now + int(seconds * seam.SECOND)
+        mine, column = ORDERS.c.order_no == order_no, ORDERS.c.preparing_until
+        # The second alternative is our own claim, when only the reply to COMMIT was lost.
+        alone = update(ORDERS).where(mine, (column <= now) | (column == until))
+        if not await self._execute(alone.values(preparing_until=until)):
             raise StillRunning
 
     async def end_preparation(self, order_no: str, payment: Mapping[str, Any] | None) -> None:
@@ -166,6 +159,8 @@ class Orders:
                 return case.order  # it was committed, only the reply was lost
             if case.order.status is not Status.HELD:
                 raise Conflict(f"The order is {case.order.status}, not held.")
+            if not case.terms.endpoints:
+                raise Conflict("The order's channel is not open.")
             if await _fetch(connection, _OWED_BACK, order_no=order_no):
                 raise Conflict("The money is on its way back.")
             before = case.order
@@ -272,6 +267,7 @@ class Orders:
         writes: Writes,
     ) -> None:
         await _compare_and_set(connection, before, cases)
+        await _tell_once(connection, writes)
         for table, rows in (
             (PAYMENTS, writes.payments),
             (REFUNDS, writes.refunds),
@@ -337,7 +333,7 @@ def _settle_one(
 ) -> Settled:
     case = cases.get(verdict.order_no or "")
     if case is None:
-        keep_evidence(writes, verdict, now, "unclaimed", "order_no")
+        writes.evidence.append(evidence_row(verdict, now, "unclaimed", "order_no"))
         return Settled(Result.UNKNOWN_ORDER, None)
     settled = case.settle(verdict, owners.get(verdict.transaction_key))
     if case.transaction_key is not None:
@@ -368,6 +364,19 @@ async def _compare_and_set(
 def _way(old: Order, new: Order) -> tuple[Any, ...]:
     money = (new.amount, new.currency, new.refunded)
     return (old.status.value, new.status.value, *money, new.settled_at)
+
+
+async def _tell_once(connection: AsyncConnection, writes: Writes) -> None:
+    """Tell the timeline of evidence that changed nothing, unless it is on record already."""
+    if not writes.alerts:
+        return
+    named = EVIDENCE.c.sha256.in_({sha256 for sha256, _ in writes.alerts})
+    told = select(EVIDENCE.c.sha256).where(named, EVIDENCE.c.state != "used")
+    on_record = set((await connection.execute(told)).scalars())
+    for sha256, line in writes.alerts:
+        if sha256 not in on_record:
+            on_record.add(sha256)
+            writes.timeline.append(line)
 
 
 async def _reverse_refund(

@@ -1,5 +1,6 @@
 """Calls to others: one HTTP client per counterpart, with a total deadline, no redirects and a bounded answer."""
 
+import asyncio
 import os
 import ssl
 import time
@@ -34,11 +35,25 @@ class Counterpart:
 
     def __init__(self, *, timeout: float, connections: int = 20) -> None:
         self._client = CurlAsyncHTTPClient(force_instance=True, max_clients=connections)
-        self._timeout = timeout
+        self._timeout, self._slots = timeout, asyncio.Semaphore(connections)
         self._ca_file = _ca_file()
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """POST ``body`` and return the answer, 3xx to 5xx too; raises NoAnswer after the deadline or without one."""
+        """POST ``body`` and return the answer, 3xx to 5xx too; raises NoAnswer after the deadline or without one.
+
+        A call that finds no free connection within the deadline has no answer either.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise NoAnswer("too many calls are waiting") from None
+        try:
+            return await self._post(url, body, headers)
+        finally:
+            self._slots.release()
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         request = HTTPRequest(
             url,
             method="POST",

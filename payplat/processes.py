@@ -41,7 +41,8 @@ class Supervisor:
     def _ended(self, child: ForkProcess) -> int:
         code = child.exitcode or 0
         if self._stopping:
-            return code
+            # One that had not begun to serve has no handler yet, and nothing to finish.
+            return 0 if code == -signal.SIGTERM else code
         log.error("process ended", pid=child.pid, code=code)
         if code >= 0:
             self._stop()

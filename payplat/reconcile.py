@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, Table
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
@@ -12,14 +12,13 @@ from payplat.database import Database
 from payplat.errors import ProviderError
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import OrderRow
+from payplat.models import ORDERS
 from payplat.orders import Orders, order_of
 from payplat.provider import EXPIRY_MARGIN, Provider
 from payplat.purchase import Evidence, Order, Source, State, Verdict
 from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
-ORDERS: Table = OrderRow.__table__  # type: ignore[assignment]
 QUEUE = Queue(ORDERS, due="next_check_at", waiting=ORDERS.c.status == "pending", lane="channel")
 _NOTHING = Evidence(Source.RECONCILE, b"")
 

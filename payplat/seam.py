@@ -8,6 +8,7 @@ import asyncio
 import random
 import secrets
 import time
+from datetime import UTC, datetime
 
 SECOND = 1_000_000
 
@@ -41,6 +42,12 @@ world = World()
 def now() -> int:
     """Return the time: microseconds since 1970, UTC."""
     return world.now()
+
+
+def rfc3339(micros: int) -> str:
+    """Write microseconds since 1970 as RFC 3339 text in UTC, with milliseconds."""
+    moment = datetime.fromtimestamp(micros / SECOND, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def uniform() -> float:

@@ -6,15 +6,20 @@ A key's full name is its path, such as ``channels.alipay.private_key``. In the e
 content, beside the TOML file.
 """
 
+import base64
+import binascii
 import json
-import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from payplat.errors import ConfigurationError
 from payplat.purchase import LatePolicy
@@ -25,9 +30,10 @@ _POINTERS = {
     "CONFIG",
     "SECRETS",
 }  # PAYPLAT_CONFIG and PAYPLAT_SECRETS say where to read; they are no keys
-_SECRET = r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$"  # noqa: S105 - the form of one, not one
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=200)]
+# A prefix that ends inside the host would permit other hosts: game.example.evil.net, game.example@evil.net.
+ReturnUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/[^\s?#]*$", max_length=200)]
 
 
 class Section(BaseModel):
@@ -52,6 +58,17 @@ class DatabaseSettings(Section):
 
     url: SecretStr = SecretStr("sqlite:///payplat.db")
     pool_size: int = Field(8, ge=1, le=100)
+
+    @field_validator("url")
+    @classmethod
+    def _known_engine(cls, url: SecretStr) -> SecretStr:
+        try:
+            engine = make_url(url.get_secret_value()).get_backend_name()
+        except (ArgumentError, ValueError):
+            engine = ""
+        if engine not in ("sqlite", "mariadb", "mysql"):
+            raise ValueError("must be sqlite:///file, mariadb://… or mysql://…")
+        return url
 
 
 class AuthSettings(Section):
@@ -78,11 +95,11 @@ class BackoffSettings(Section):
     factor: float = Field(ge=1, le=10)
     cap_seconds: float = Field(gt=0, le=7 * 86400)
     jitter: float = Field(ge=0, le=1)
-    attempts: int = Field(ge=1, le=1000)
 
-    def backoff(self) -> Backoff:
-        """Return the schedule."""
-        return Backoff(self.base_seconds, self.factor, self.cap_seconds, self.jitter, self.attempts)
+    def backoff(self, attempts: int = sys.maxsize) -> Backoff:
+        """Return the schedule, without an end unless told."""
+        shape = (self.base_seconds, self.factor, self.cap_seconds, self.jitter)
+        return Backoff(*shape, attempts)
 
 
 class DeliverySettings(BackoffSettings):
@@ -103,7 +120,6 @@ class CheckSettings(BackoffSettings):
     factor: float = Field(2, ge=1, le=10)
     cap_seconds: float = Field(3600, gt=0, le=86400)
     jitter: float = Field(0.2, ge=0, le=1)
-    attempts: int = Field(1000, ge=1, le=1000)
 
 
 class EndpointSettings(Section):
@@ -121,7 +137,12 @@ class AppSettings(Section):
     """One app or game of the merchant."""
 
     endpoints: dict[Name, EndpointSettings] = Field(min_length=1)
-    return_urls: list[Url] = []
+    return_urls: list[ReturnUrl] = []
+
+    def unsafe(self) -> Iterator[tuple[str, str]]:
+        """Refuse to send payers to where nobody protects them."""
+        for url in self.return_urls:
+            yield from unsafe_url("return_urls", url)
 
 
 class ChannelSettings(Section):
@@ -155,11 +176,27 @@ class Settings(Section):
 
 def unsafe_url(name: str, url: str) -> Iterator[tuple[str, str]]:
     """Yield the key when its URL is no https URL, or names this machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").rstrip(".")
+    except ValueError:
+        yield name, "no URL"
+        return
     if parts.scheme != "https":
         yield name, "only https"
-    elif parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127."):
-        yield name, "names this machine"
+    elif _is_ours(host):
+        yield name, "names this machine or a private network"
+
+
+def _is_ours(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    if host.isdecimal() or host.startswith("0x"):
+        return True  # a number is an address that resolvers read in ways of their own
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return False
 
 
 def read_settings(
@@ -223,15 +260,22 @@ def _merged(path: Path | None, environ: Mapping[str, str], faults: list[str]) ->
             faults.append(f"{path}: {error}")
     secrets = environ.get(f"{PREFIX}SECRETS") or environ.get("CREDENTIALS_DIRECTORY")
     if secrets:
-        for file in sorted(Path(secrets).iterdir()):
-            if file.is_file() and "." in file.name and not file.name.startswith("."):
-                _put(raw, file.name.split("."), file.read_text("utf-8").strip(), faults)
+        _put_secrets(raw, Path(secrets), faults)
     for name, value in sorted(environ.items()):
         key = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and key not in _POINTERS:
             _put(raw, key.lower().split("__"), _typed(value), faults)
     resolved = _resolve(raw, folder, "", faults)
     return resolved if isinstance(resolved, dict) else {}
+
+
+def _put_secrets(raw: dict[str, Any], folder: Path, faults: list[str]) -> None:
+    try:
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and "." in file.name and not file.name.startswith("."):
+                _put(raw, file.name.split("."), file.read_text("utf-8").strip(), faults)
+    except (OSError, ValueError):
+        faults.append(f"{PREFIX}SECRETS: its files cannot be read")
 
 
 def _put(raw: dict[str, Any], keys: list[str], value: Any, faults: list[str]) -> None:
@@ -291,5 +335,10 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 
 def _weak_secret(name: str, secret: SecretStr) -> Iterator[str]:
-    if not re.fullmatch(_SECRET, secret.get_secret_value()):
+    text = secret.get_secret_value()
+    try:
+        raw = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if not text.startswith("whsec_") or not 24 <= len(raw) <= 64:
         yield f"{name}: must be whsec_ and the Base64 of 24 to 64 random bytes"

@@ -5,23 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, Table, insert, select, true
+from sqlalchemy import Row, insert, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
-from payplat.decisions import Terms, delivery_rows, event_rows
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import DeliveryRow, EventRow, OrderRow, PaymentRow, SweepRow
+from payplat.models import DELIVERIES, EVENTS, ORDERS, PAYMENTS, SWEEPS
 from payplat.orders import order_of
+from payplat.rows import Terms, delivery_rows, event_rows
 
 log = structlog.get_logger("payplat")
-ORDERS: Table = OrderRow.__table__  # type: ignore[assignment]
-PAYMENTS: Table = PaymentRow.__table__  # type: ignore[assignment]
-EVENTS: Table = EventRow.__table__  # type: ignore[assignment]
-DELIVERIES: Table = DeliveryRow.__table__  # type: ignore[assignment]
-SWEEPS: Table = SweepRow.__table__  # type: ignore[assignment]
 QUEUE = Queue(SWEEPS, due="next_at", waiting=true(), lane="name")
 _BATCH = 1000
 
@@ -66,8 +61,8 @@ class Sweeps:
 class UntoldOrders:
     """Finds paid orders without their ``order.paid`` event, and events without their delivery; mends both.
 
-    The ledger writes them with the payment, so this finds nothing unless a person or a fault has removed rows, or an
-    endpoint was added. Bounded: ``_BATCH`` orders a run, oldest first, round and round.
+    The ledger writes them with the payment, so this finds nothing unless a person or a fault has removed
+    rows. Bounded: ``_BATCH`` orders a run, oldest first, round and round.
     """
 
     def __init__(self, database: Database, terms: Mapping[str, Terms]) -> None:

@@ -8,14 +8,9 @@ from sqlalchemy import Row, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat.database import Database
-from payplat.decisions import rfc3339
-from payplat.models import AttemptRow, DeliveryRow, DutyRow, TimelineRow
+from payplat.models import ATTEMPTS, DELIVERIES, DUTIES, TIMELINE
 from payplat.purchase import Order
-
-TIMELINE: Table = TimelineRow.__table__  # type: ignore[assignment]
-ATTEMPTS: Table = AttemptRow.__table__  # type: ignore[assignment]
-DELIVERIES: Table = DeliveryRow.__table__  # type: ignore[assignment]
-DUTIES: Table = DutyRow.__table__  # type: ignore[assignment]
+from payplat.seam import rfc3339
 
 
 class Timeline:

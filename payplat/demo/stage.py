@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import socket
 from string import Template
 
 from cryptography.hazmat.primitives import serialization
@@ -34,6 +35,12 @@ class Stage:
     url: str
     alipay: AlipaySimulator
     merchant: Merchant
+    shop_sockets: list[socket]
+
+    @property
+    def shop_url(self) -> str:
+        """Where a shop may stand: browsers are let back there after paying."""
+        return _url(self.shop_sockets)
 
 
 @asynccontextmanager
@@ -56,11 +63,11 @@ async def set_stage(
     if not alipay.url:
         await alipay.start()
     await merchant.start()
-    sockets = bind_sockets(0, "127.0.0.1")
-    url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    sockets, shop_sockets = bind_sockets(0, "127.0.0.1"), bind_sockets(0, "127.0.0.1")
+    url = _url(sockets)
     try:
         path = write_configuration(
-            folder, url, alipay, merchant, secret, key_pair or new_key_pair()
+            folder, (url, _url(shop_sockets)), alipay, merchant, secret, key_pair or new_key_pair()
         )
         settings = _read(path, overrides or {})
         async with open_platform(settings, installed_doors()) as platform:
@@ -69,26 +76,32 @@ async def set_stage(
             if work:
                 await start_worker(platform, worker)
             try:
-                yield Stage(folder, settings, platform, worker, url, alipay, merchant)
+                yield Stage(folder, settings, platform, worker, url, alipay, merchant, shop_sockets)
             finally:
                 server.stop()
                 await server.close_all_connections()
                 await worker.stop()
     finally:
+        for unused in shop_sockets:
+            unused.close()
         await merchant.stop()
         await alipay.stop()
 
 
 def write_configuration(
     folder: Path,
-    url: str,
+    urls: tuple[str, str],
     alipay: AlipaySimulator,
     merchant: Merchant,
     secret: str,
     key_pair: tuple[str, str],
 ) -> Path:
-    """Write a complete configuration and tell the simulator our public key; return its path."""
+    """Write a complete configuration for the service and the shop at ``urls``, and tell the simulator our public key.
+
+    Return the configuration's path.
+    """
     private, public = key_pair
+    url, shop_url = urls
     alipay.add_app(APP_ID, SELLER_ID, public)
     hidden = folder / "secrets"
     hidden.mkdir(exist_ok=True)
@@ -99,6 +112,7 @@ def write_configuration(
     template = Template((config_folder() / "demo.toml").read_text("utf-8"))
     written = template.safe_substitute(
         public_url=url,
+        shop_url=shop_url,
         port=url.rsplit(":", 1)[1],
         merchant_url=merchant.url,
         gateway=alipay.gateway,
@@ -128,6 +142,10 @@ def config_folder() -> Path:
     """Return the shipped configuration: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
     return next(f for f in (package / "config", package.parent / "config") if f.is_dir())
+
+
+def _url(sockets: list[socket]) -> str:
+    return f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
 
 
 def _read(path: Path, overrides: Mapping[str, str]) -> Settings:

@@ -15,7 +15,6 @@ from typing import Any
 import segno
 from tornado.httpclient import HTTPError as NoAnswer
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from payplat.demo import shop_words
@@ -31,8 +30,8 @@ _YEAR = 365
 
 
 @asynccontextmanager
-async def open_shop(stage: Stage, port: int = 0) -> AsyncIterator[Shop]:
-    """Open the shop on a free port of this machine, until the end of the context."""
+async def open_shop(stage: Stage) -> AsyncIterator[Shop]:
+    """Open the shop where the stage has kept a place for it, until the end of the context."""
     channels = stage.platform.channels
     with contextlib.closing(Web()) as web:
         shop = Shop(
@@ -45,7 +44,7 @@ async def open_shop(stage: Stage, port: int = 0) -> AsyncIterator[Shop]:
                 "merchant_page": stage.merchant.url.removesuffix("/webhooks"),
             },
         )
-        sockets = bind_sockets(port, "127.0.0.1")
+        sockets = stage.shop_sockets
         shop.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
         server = HTTPServer(application(shop))
         server.add_sockets(sockets)

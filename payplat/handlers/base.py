@@ -33,7 +33,6 @@ ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
     errors.IdempotencyMismatch: ErrorAnswer(422, "idempotency_mismatch"),
     errors.InvalidRequest: ErrorAnswer(400, "invalid_request"),
     errors.OrderNotFound: ErrorAnswer(404, "order_not_found"),
-    errors.ChannelNotFound: ErrorAnswer(404, "channel_not_found"),
     errors.NotFound: ErrorAnswer(404, "not_found"),
     errors.StillRunning: ErrorAnswer(409, "still_running"),
     errors.OrderClosed: ErrorAnswer(409, "order_closed"),
@@ -90,12 +89,19 @@ class BaseHandler(RequestHandler):
         if self.settings["draining"].is_set():
             self.set_header("Connection", "close")
         self._body = bytearray()
-        self._too_large = int(self.request.headers.get("Content-Length", 0)) > MAX_BODY
+        announced = self.request.headers.get("Content-Length", "")
+        self._too_large = announced.isdecimal() and (
+            len(announced) > 9 or int(announced) > MAX_BODY
+        )
         if self._too_large:
             raise errors.BodyTooLarge
 
     def on_finish(self) -> None:
         """Count the request as answered."""
+        self.settings["running"].discard(self)
+
+    def on_connection_close(self) -> None:
+        """Forget a request whose sender has gone; what it began is finished all the same."""
         self.settings["running"].discard(self)
 
     def data_received(self, chunk: bytes) -> None:

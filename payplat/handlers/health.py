@@ -29,5 +29,7 @@ class ReadyHandler(BaseHandler):
                 await check()
             except PayplatError as error:
                 reasons[name] = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a reason
+                reasons[name] = type(error).__name__
         status = "unready" if reasons else "ready"
         self.answer(503 if reasons else 200, {"status": status, "reasons": reasons})

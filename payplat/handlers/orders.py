@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from payplat.decisions import rfc3339
 from payplat.errors import OrderNotFound
 from payplat.handlers.base import BaseHandler
 from payplat.orders import Orders, fits
 from payplat.purchase import Order
+from payplat.seam import rfc3339
 from payplat.timeline import Timeline
 
 

@@ -108,10 +108,7 @@ class AbstractPay(BaseHandler):
         if settled.result is Result.UNKNOWN_ORDER:
             raise UnknownOrder
         if settled.result is Result.MISMATCH:
-            log.error("mismatch", order_no=verdict.order_no, field=settled.field)
             raise Mismatch(settled.field)
-        if settled.result is Result.EXCESS:
-            log.error("excess", order_no=verdict.order_no, transaction_id=verdict.transaction_id)
         await seam.reach("before_notify")
         self.notify_delivery(settled)
         return settled

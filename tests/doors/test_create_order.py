@@ -146,7 +146,11 @@ async def test_a_failed_preparation_can_be_repeated(client, stage):
     assert await client.count("orders") == 1
 
 
-async def test_the_return_address_must_be_the_apps(client):
+async def test_the_return_address_must_be_the_apps(client, stage):
     """An allowed address is handed to Alipay, for the browser's way back."""
-    reply = await client.create(method="page", return_url="http://127.0.0.1:1/back")
-    assert "return_url=http%3A%2F%2F127.0.0.1%3A1%2Fback" in reply.json["payment"]["url"]
+    port = stage.shop_url.rpartition(":")[2]
+    reply = await client.create(method="page", return_url=f"{stage.shop_url}/back")
+    assert f"return_url=http%3A%2F%2F127.0.0.1%3A{port}%2Fback" in reply.json["payment"]["url"]
+    for evil in (".evil.example/x", "@evil.example/", "1/back"):
+        reply = await client.create(method="page", return_url=f"{stage.shop_url}{evil}")
+        assert (reply.status, reply.json["field"]) == (400, "return_url")

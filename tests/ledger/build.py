@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payplat import seam
 from payplat.database import Database
 from payplat.decisions import Result as Outcome
-from payplat.decisions import Terms
 from payplat.models import Base
 from payplat.orders import Draft, Orders
 from payplat.purchase import (
@@ -27,6 +26,7 @@ from payplat.purchase import (
     Status,
     Verdict,
 )
+from payplat.rows import Terms
 
 # In a shop we set the price, in a store the store does.
 TERMS = {

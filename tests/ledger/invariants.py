@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from payplat.decisions import Terms
+from payplat.rows import Terms
 
 Row = dict[str, Any]
 _HAS_PAYMENT = {"paid", "held", "refunded"}

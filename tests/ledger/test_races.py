@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import make_url
 
-from payplat.decisions import Case, Result, Writes
+from payplat.decisions import Case, Result
 from payplat.errors import DatabaseUnavailable
 from payplat.models import OrderRow
 from payplat.orders import StaleBatch, _compare_and_set
 from payplat.purchase import Status
+from payplat.rows import Writes
 from tests.ledger.build import PRICE, TERMS, closed, ledger_on, on_mariadb, paid, refund, reversal
 
 ORDERS = OrderRow.__table__

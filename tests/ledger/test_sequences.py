@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from payplat import seam
 from payplat.database import Database
-from payplat.decisions import Case, Writes
+from payplat.decisions import Case
 from payplat.orders import _settle_one
 from payplat.purchase import Order, State
+from payplat.rows import Writes
 from tests.ledger.build import (
     PRICE,
     TERMS,

@@ -94,7 +94,7 @@ async def test_all_parameters_of_an_order(provider, method):
         "subject": "500 coins",
         "product_code": product_code,
         "time_expire": "2026-11-22 20:46:00",
-        "passback_params": "product%3Dcoins_500%26quantity%3D1",
+        "passback_params": "1xcoins_500",
     }
 
 

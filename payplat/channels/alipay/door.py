@@ -34,7 +34,7 @@ class AlipaySettings(ChannelSettings):
     root_cert: str = ""
     gateway: Url | None = None
     product_codes: dict[Literal["app", "page", "wap", "qr"], str] = Field(default={})
-    timeout_seconds: float = Field(5, gt=0, le=30)
+    timeout_seconds: float = Field(5, gt=0, le=10)
 
     def keys(self) -> Keys:
         """Read the keys; raises ValueError that says what is wrong, never the key."""

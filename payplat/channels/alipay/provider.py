@@ -15,6 +15,7 @@ from payplat import money, seam
 from payplat.channels.alipay.keys import Keys
 from payplat.channels.alipay.wire import (
     Malformed,
+    SignedAnswer,
     beijing,
     from_beijing,
     is_ambiguous,
@@ -188,8 +189,8 @@ class AlipayProvider(Provider):
         if error.code == "ACQ.TRADE_NOT_EXIST":
             over = seam.now() > order.expires_at + EXPIRY_MARGIN
             state = State.CLOSED if over else State.PENDING
-        evidence = Evidence(source, f"{error.code} {order.order_no}".encode())
-        return self._verdict(state, order.order_no, evidence, "query", note=error.code)
+        evidence = Evidence(source, error.answer.encode())
+        return self._verdict(state, order.order_no, evidence, error.verifier, note=error.code)
 
     def _queried(self, node: Mapping[str, str], evidence: Evidence, verifier: str) -> Verdict:
         status, amount = node.get("trade_status"), _fen(node.get("total_amount"))
@@ -304,7 +305,7 @@ class AlipayProvider(Provider):
         except (Malformed, UnicodeDecodeError):
             raise ProviderUnavailable("The gateway's answer cannot be read.") from None
         verifier = self._keys.verifier(told.text.encode(), told.sign or "")
-        _raise_refusal(told.node, is_signed=verifier is not None)
+        _raise_refusal(told, verifier)
         if verifier is None:
             raise ProviderUnavailable("The gateway's answer is not signed by Alipay.")
         # All that we read is text; a number or a list in its place is as good as absent.
@@ -368,15 +369,16 @@ def _fen(yuan: str | None) -> int | None:
         return None
 
 
-def _raise_refusal(node: Mapping[str, Any], *, is_signed: bool) -> None:
+def _raise_refusal(told: SignedAnswer, verifier: str | None) -> None:
     """Raise what the gateway's codes mean ("Common error codes"); an unsigned no is never believed about a trade."""
-    code, sub_code = _code(node, "code"), _code(node, "sub_code")
+    code, sub_code = _code(told.node, "code"), _code(told.node, "sub_code")
     if code == "10000":
         return
     if code == "20000" or code == "40005" or sub_code.endswith("SYSTEM_ERROR"):
         raise ProviderUnavailable(f"The gateway is busy: {sub_code or code}.")
-    if code == "40004" and is_signed:
-        raise ProviderRefused(f"Alipay refused: {sub_code}.", code=sub_code)
+    if code == "40004" and verifier is not None:
+        proof = {"answer": told.text, "verifier": f"query:{verifier}"}
+        raise ProviderRefused(f"Alipay refused: {sub_code}.", code=sub_code, **proof)
     if code in ("20001", "40001", "40002", "40003", "40006"):
         raise ProviderMisconfigured(f"Alipay does not accept our request: {sub_code or code}.")
     raise ProviderUnavailable(f"The gateway's answer is not understood: {code}.")

@@ -1,0 +1,154 @@
+"""The rows that settling writes: payments, refunds, evidence, events with their deliveries, lines of the timeline."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from payplat import seam
+from payplat.purchase import LatePolicy, Order, Verdict
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a channel's configuration says of its orders: the policy for late money, and who learns of events."""
+
+    late: LatePolicy
+    endpoints: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class KnownRefund:
+    """A refund on record, of one transaction. ``amount`` is None where only the whole is known."""
+
+    transaction_key: str
+    amount: int | None
+    whole: bool
+    reversed: bool
+
+
+@dataclass(slots=True)
+class Writes:
+    """Rows to be stored, by table; ``reversals`` are the keys of refunds taken back."""
+
+    payments: list[Values] = field(default_factory=list)
+    refunds: list[Values] = field(default_factory=list)
+    reversals: list[Values] = field(default_factory=list)
+    evidence: list[Values] = field(default_factory=list)
+    events: list[Values] = field(default_factory=list)
+    deliveries: list[Values] = field(default_factory=list)
+    duties: list[Values] = field(default_factory=list)
+    timeline: list[Values] = field(default_factory=list)
+    # Lines about evidence that changed nothing, each with its SHA-256: told once, however often it comes.
+    alerts: list[tuple[str, Values]] = field(default_factory=list)
+
+
+def evidence_row(verdict: Verdict, now: int, state: str, reason: str) -> Values:
+    """Return the verdict's evidence as it is kept."""
+    named = verdict.order_no if verdict.order_no and len(verdict.order_no.encode()) <= 64 else None
+    return {
+        "kind": verdict.kind,
+        "environment": verdict.environment,
+        "sha256": verdict.evidence.sha256,
+        "order_no": named,
+        "source": verdict.evidence.source.value,
+        "state": state,
+        "reason": reason,
+        "raw": verdict.evidence.raw,
+        "created_at": now,
+    }
+
+
+def event_rows(
+    kind: str,
+    order: Order,
+    terms: Terms,
+    transaction_id: str | None,
+    now: int,
+    cause: str = "",
+    refund: KnownRefund | None = None,
+) -> tuple[Values, list[Values]]:
+    """Return an event and its deliveries to every endpoint, as rows."""
+    data = _event_data(order, transaction_id)
+    if refund is not None:
+        data["refund"] = {"id": cause, "amount": refund.amount, "total": order.refunded}
+    payload = {"type": kind, "timestamp": seam.rfc3339(now), "data": data}
+    row: Values = {
+        "event_id": f"evt_{seam.new_id()}",
+        "order_no": order.order_no,
+        "app": order.app,
+        "type": kind,
+        "cause": cause,
+        "body": json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
+        "created_at": now,
+    }
+    return row, delivery_rows(row["event_id"], order.order_no, terms, now)
+
+
+def delivery_rows(event_id: str, order_no: str, terms: Terms, now: int) -> list[Values]:
+    """Return an event's deliveries, due at once, as rows."""
+    shared = {"event_id": event_id, "order_no": order_no, "created_at": now}
+    waiting = {"status": "due", "due_at": now, "failures": 0}
+    return [{**shared, **waiting, "endpoint": endpoint} for endpoint in terms.endpoints]
+
+
+def _event_data(order: Order, transaction_id: str | None) -> Values:
+    """Return what the merchant learns of an order, whatever happened to it."""
+    return {
+        "order_no": order.order_no,
+        "app": order.app,
+        "channel": order.channel,
+        "environment": order.environment,
+        "product_id": order.product_id,
+        "quantity": order.quantity,
+        "receiver": order.receiver,
+        "amount": order.amount,
+        "currency": order.currency,
+        "status": order.status,
+        "transaction_id": transaction_id,
+        "metadata": dict(order.metadata),
+    }
+
+
+def payment_row(verdict: Verdict, order_no: str, now: int) -> Values:
+    """Return the payment that this verdict proves."""
+    return {
+        "order_no": order_no,
+        "transaction_key": verdict.transaction_key,
+        "kind": verdict.kind,
+        "environment": verdict.environment,
+        "account": verdict.account,
+        "transaction_id": verdict.transaction_id,
+        "amount": verdict.amount,
+        "currency": verdict.currency,
+        "product": verdict.product,
+        "quantity": verdict.quantity,
+        "payer": verdict.payer,
+        "paid_at": verdict.paid_at,
+        "verified_at": now,
+        "verifier": verdict.verifier,
+        "evidence_sha256": verdict.evidence.sha256,
+    }
+
+
+def refund_row(verdict: Verdict, order_no: str, key: str, known: KnownRefund, now: int) -> Values:
+    """Return the refund that this verdict tells."""
+    return {
+        "order_no": order_no,
+        "kind": verdict.kind,
+        "environment": verdict.environment,
+        "account": verdict.account,
+        "transaction_key": known.transaction_key,
+        "refund_key": key,
+        "amount": known.amount,
+        "whole": int(known.whole),
+        "created_at": now,
+        "reversed_at": now if known.reversed else None,
+    }
+
+
+def timeline_row(order: Order, now: int, what: str, actor: str, detail: Values) -> Values:
+    """Return a line of the order's timeline."""
+    text = json.dumps(detail, ensure_ascii=False)
+    return {"order_no": order.order_no, "at": now, "what": what, "actor": actor, "detail": text}
