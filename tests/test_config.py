@@ -147,6 +147,38 @@ def test_a_weak_webhook_secret_stops_the_start(folder):
     assert "c2hvcnQ" not in told
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("DATABASE__URL", "postgresql://db/x", "database.url"),
+        ("DATABASE__URL", "garbage", "database.url"),
+        ("DATABASE__URL", "mariadb://db:port/x", "database.url"),
+        ("SECRETS", "/nowhere/at/all", "PAYPLAT_SECRETS"),
+        ("APPS__DEFAULT__RETURN_URLS", '["https://game.example"]', "return_urls"),
+        ("CHANNELS__ALIPAY__TIMEOUT_SECONDS", "600", "channels.alipay.timeout_seconds"),
+    ],
+)
+def test_what_cannot_be_used_is_a_fault_and_no_stack(folder, name, value, fault):
+    """Whatever is wrong with a value, its key's full name is told."""
+    assert fault in faults(folder, **{f"PAYPLAT_{name}": value})
+
+
+PRIVATE = """
+0.0.0.0 169.254.169.254 [::ffff:127.0.0.1] localhost. 2130706433 10.0.0.1 x.localhost [::1
+""".split()
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_production_sends_nothing_to_private_addresses(folder, host):
+    """However this machine or a private network is spelled, production does not start with it."""
+    told = faults(
+        folder,
+        PAYPLAT_ENVIRONMENT="production",
+        PAYPLAT_APPS__DEFAULT__ENDPOINTS__MAIN__URL=f"https://{host}/x",
+    )
+    assert "apps.default.endpoints.main.url" in told
+
+
 def test_a_channel_of_no_app_or_kind_stops_the_start(folder):
     """A channel must belong to an app that exists and be of a kind that is installed."""
     assert "channels.alipay.app: there is no [apps.other]" in faults(

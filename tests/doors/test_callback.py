@@ -267,6 +267,20 @@ async def test_a_channel_that_is_not_open_is_not_there(client):
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
 
 
+async def test_a_wrong_notice_that_comes_again_is_told_once(client, stage):
+    """Alipay repeats what was answered ``fail``: one line in the timeline, one piece of evidence."""
+    _, body = await body_of(client, stage, amount_off=1)
+    for _ in range(4):
+        assert (await client.callback(body)).body == b"fail"
+    assert await client.count("timeline") == await client.count("evidence") == 1
+
+
+async def test_parameters_that_come_back_decoded_are_still_ours(client, stage):
+    """Our product and quantity read the same whether Alipay decodes passback_params or not."""
+    _, body = await body_of(client, stage, passback_params="1xcoins_500")
+    assert (await client.callback(body)).body == b"success"
+
+
 async def test_no_answer_before_the_commit(client, stage, monkeypatch):
     """When the database cannot store the payment, Alipay hears a 5xx and comes again."""
     order_no, body = await body_of(client, stage)

@@ -79,6 +79,35 @@ async def test_a_body_over_the_limit_is_refused(client):
     assert (reply.status, reply.json["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.parametrize("length", ["abc", "", "-1"])
+async def test_a_broken_length_is_the_senders_fault(client, stage, length):
+    """A Content-Length that is none gets a 400, and no stack fills the log."""
+    host, port = stage.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST /v1/create_order/ HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    )
+    line = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    await writer.wait_closed()
+    assert b" 400 " in line
+
+
+async def test_who_hangs_up_in_the_middle_is_forgotten(client, stage):
+    """Half-sent requests leave nothing behind, neither memory nor a shutdown that waits for them."""
+    host, port = stage.url.removeprefix("http://").split(":")
+    for _ in range(5):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            b"POST /v1/callback/alipay HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nhalf"
+        )
+        await writer.drain()
+        await client.until(lambda: stage.platform.running)
+        writer.close()
+        await writer.wait_closed()
+    await client.until(lambda: not stage.platform.running)
+
+
 async def test_the_same_key_and_body_is_the_same_order(client):
     """A repeated Idempotency-Key gets the same order and byte for byte the same payment parameters."""
     first, second = await client.create(key="k1"), await client.create(key="k1")

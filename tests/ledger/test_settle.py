@@ -279,9 +279,9 @@ async def test_a_notification_not_understood_is_kept(ledger):
     "facts", [{"transaction_id": None}, {"amount": None, "product": None}, {"transaction_id": ""}]
 )
 async def test_paid_without_facts_pays_nothing(ledger, facts):
-    """The word paid alone, without a transaction or without what it paid for, is no news and no repetition."""
+    """The word paid alone, without a transaction or without what it paid for, is put aside for a person."""
     order = await ledger.open("store")
-    assert await ledger.settle(paid(order, **facts)) == [Result.UNCHANGED]
+    assert await ledger.settle(paid(order, **facts)) == [Result.MISMATCH]
     assert (await ledger.now(order)).status is Status.PENDING
 
 
