@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -19,7 +18,7 @@ from payplat.errors import Conflict, IdempotencyMismatch, OrderNotFound, StillRu
 from payplat.group_commit import GroupCommit
 from payplat.models import DELIVERIES, DUTIES, EVENTS, EVIDENCE, ORDERS, PAYMENTS, REFUNDS, TIMELINE
 from payplat.purchase import LatePolicy, Order, Status, Verdict
-from payplat.rows import KnownRefund, Terms, Writes, evidence_row
+from payplat.rows import Draft, KnownRefund, Terms, Writes, draft_row, evidence_row, order_of
 
 _ORDERS_BY_NO = (
     select(ORDERS)
@@ -56,21 +55,6 @@ PUT_ASIDE = Counter(
 _ALERTING = (Result.MISMATCH, Result.EXCESS, Result.UNKNOWN_ORDER, Result.HELD)
 # A channel that is no longer open: its late money waits for an operator.
 _CLOSED_CHANNEL = Terms(LatePolicy.HOLD, ())
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An order about to be opened.
-
-    ``request_sha256`` names the client's body, so that a repeated ``idempotency_key`` can be told from a misused one.
-    Until ``preparing_until`` the opener alone asks the provider; ``next_check_at`` is when the job asks it first.
-    """
-
-    order: Order
-    idempotency_key: str | None
-    request_sha256: str
-    preparing_until: int
-    next_check_at: int
 
 
 class StaleBatch(Exception):
@@ -180,7 +164,7 @@ class Orders:
         return int(result.rowcount)
 
     async def _open_batch(self, drafts: list[Draft]) -> list[Row[Any]]:
-        rows = [_row_of(draft) for draft in drafts]
+        rows = [draft_row(draft) for draft in drafts]
 
         async def body(connection: AsyncConnection) -> list[Row[Any]]:
             await connection.execute(self._database.insert_new(ORDERS), rows)
@@ -282,50 +266,6 @@ class Orders:
             await connection.execute(self._insert_evidence, writes.evidence)
         for reversal in writes.reversals:
             await _reverse_refund(connection, **reversal)
-
-
-def order_of(row: Row[Any]) -> Order:
-    """Read a row of the orders table."""
-    return Order(
-        order_no=row.order_no,
-        app=row.app,
-        channel=row.channel,
-        kind=row.kind,
-        environment=row.environment,
-        account=row.account,
-        method=row.method,
-        product_id=row.product_id,
-        sku=row.sku,
-        quantity=row.quantity,
-        amount=row.amount,
-        currency=row.currency,
-        title=row.title,
-        receiver=row.receiver,
-        metadata=json.loads(row.metadata),
-        return_url=row.return_url,
-        status=Status(row.status),
-        refunded=row.refunded,
-        payment=json.loads(row.payment) if row.payment else None,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        settled_at=row.settled_at,
-        checks=row.checks,
-    )
-
-
-def _row_of(draft: Draft) -> dict[str, Any]:
-    order = draft.order
-    shared = {name: getattr(order, name) for name in Order.__slots__}
-    return {
-        **shared,
-        "metadata": json.dumps(dict(order.metadata), ensure_ascii=False),
-        "status": order.status.value,
-        "payment": None,
-        "idempotency_key": draft.idempotency_key,
-        "request_sha256": draft.request_sha256,
-        "preparing_until": draft.preparing_until,
-        "next_check_at": draft.next_check_at,
-    }
 
 
 def _settle_one(

@@ -13,10 +13,11 @@ from payplat.errors import ProviderError
 from payplat.lanes import Lane
 from payplat.leases import Queue
 from payplat.models import ORDERS
-from payplat.orders import Orders, order_of
+from payplat.orders import Orders
 from payplat.provider import EXPIRY_MARGIN, Provider
 from payplat.purchase import Evidence, Order, Source, State, Verdict
 from payplat.retry import Backoff
+from payplat.rows import order_of
 
 log = structlog.get_logger("payplat")
 QUEUE = Queue(ORDERS, due="next_check_at", waiting=ORDERS.c.status == "pending", lane="channel")

@@ -1,11 +1,13 @@
-"""The rows that settling writes: payments, refunds, evidence, events with their deliveries, lines of the timeline."""
+"""Rows and records: how orders are read, and what opening and settling write. Pure functions, no statement."""
 
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Row
+
 from payplat import seam
-from payplat.purchase import LatePolicy, Order, Verdict
+from payplat.purchase import LatePolicy, Order, Status, Verdict
 
 Values = dict[str, Any]
 
@@ -16,6 +18,21 @@ class Terms:
 
     late: LatePolicy
     endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An order about to be opened.
+
+    ``request_sha256`` names the client's body, so that a repeated ``idempotency_key`` can be told from a misused one.
+    Until ``preparing_until`` the opener alone asks the provider; ``next_check_at`` is when the job asks it first.
+    """
+
+    order: Order
+    idempotency_key: str | None
+    request_sha256: str
+    preparing_until: int
+    next_check_at: int
 
 
 @dataclass(slots=True)
@@ -152,3 +169,48 @@ def timeline_row(order: Order, now: int, what: str, actor: str, detail: Values) 
     """Return a line of the order's timeline."""
     text = json.dumps(detail, ensure_ascii=False)
     return {"order_no": order.order_no, "at": now, "what": what, "actor": actor, "detail": text}
+
+
+def order_of(row: Row[Any]) -> Order:
+    """Read a row of the orders table."""
+    return Order(
+        order_no=row.order_no,
+        app=row.app,
+        channel=row.channel,
+        kind=row.kind,
+        environment=row.environment,
+        account=row.account,
+        method=row.method,
+        product_id=row.product_id,
+        sku=row.sku,
+        quantity=row.quantity,
+        amount=row.amount,
+        currency=row.currency,
+        title=row.title,
+        receiver=row.receiver,
+        metadata=json.loads(row.metadata),
+        return_url=row.return_url,
+        status=Status(row.status),
+        refunded=row.refunded,
+        payment=json.loads(row.payment) if row.payment else None,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        settled_at=row.settled_at,
+        checks=row.checks,
+    )
+
+
+def draft_row(draft: Draft) -> Values:
+    """Return the order that this draft opens, as a row."""
+    order = draft.order
+    shared = {name: getattr(order, name) for name in Order.__slots__}
+    return {
+        **shared,
+        "metadata": json.dumps(dict(order.metadata), ensure_ascii=False),
+        "status": order.status.value,
+        "payment": None,
+        "idempotency_key": draft.idempotency_key,
+        "request_sha256": draft.request_sha256,
+        "preparing_until": draft.preparing_until,
+        "next_check_at": draft.next_check_at,
+    }

@@ -13,8 +13,7 @@ from payplat.database import Database
 from payplat.lanes import Lane
 from payplat.leases import Queue
 from payplat.models import DELIVERIES, EVENTS, ORDERS, PAYMENTS, SWEEPS
-from payplat.orders import order_of
-from payplat.rows import Terms, delivery_rows, event_rows
+from payplat.rows import Terms, delivery_rows, event_rows, order_of
 
 log = structlog.get_logger("payplat")
 QUEUE = Queue(SWEEPS, due="next_at", waiting=true(), lane="name")

@@ -12,8 +12,9 @@ from payplat.errors import InvalidRequest, OrderClosed
 from payplat.handlers.factory import Channel
 from payplat.handlers.orders import order_answer
 from payplat.handlers.pay import PREPARING_SECONDS, AbstractPay
-from payplat.orders import Draft, Orders
+from payplat.orders import Orders
 from payplat.purchase import Order, Prepared, Status
+from payplat.rows import Draft
 from payplat.settings import Settings
 
 _Receiver = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]

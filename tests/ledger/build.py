@@ -15,7 +15,7 @@ from payplat import seam
 from payplat.database import Database
 from payplat.decisions import Result as Outcome
 from payplat.models import Base
-from payplat.orders import Draft, Orders
+from payplat.orders import Orders
 from payplat.purchase import (
     Evidence,
     LatePolicy,
@@ -26,7 +26,7 @@ from payplat.purchase import (
     Status,
     Verdict,
 )
-from payplat.rows import Terms
+from payplat.rows import Draft, Terms
 
 # In a shop we set the price, in a store the store does.
 TERMS = {

@@ -241,6 +241,31 @@ async def test_connections_that_were_closed_idle(ledger, ledger_url, mariadb):
     assert len(await ledger.rows("payments")) == 4
 
 
+@on_mariadb
+async def test_a_connection_that_was_closed_at_work(ledger, ledger_url, mariadb):
+    """When the server closes a connection in the middle of a statement, the whole transaction is done again."""
+    order, tries = await ledger.open(), []
+
+    async def body(connection):
+        tries.append(1)
+        await connection.execute(ORDERS.update().values(checks=ORDERS.c.checks + 1))
+        if len(tries) == 1:
+            await connection.execute(text("SELECT SLEEP(4)"))
+
+    work = asyncio.create_task(ledger.database.transaction(body))
+    while not mariadb.execute(_SLEEPING, make_url(ledger_url).database):
+        await asyncio.sleep(0.01)
+    kill_connections(mariadb, ledger_url)
+    await work
+    assert len(tries) == 2
+    assert (await ledger.now(order)).checks == 1
+
+
+_SLEEPING = (
+    "SELECT id FROM information_schema.processlist WHERE db = %s AND info LIKE 'SELECT SLEEP%%'"
+)
+
+
 def kill_connections(mariadb, url):
     """End every connection to a database, as a restart does; there must be some."""
     mine = "SELECT id FROM information_schema.processlist WHERE db = %s"

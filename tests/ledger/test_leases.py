@@ -4,12 +4,13 @@ import asyncio
 from operator import itemgetter
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, true, update
 
 from payplat import seam
 from payplat.attempts import Attempt, Record, record
 from payplat.deliveries import QUEUE
 from payplat.lanes import Lane
+from payplat.leases import Queue
 from payplat.models import DeliveryRow
 from payplat.reconcile import QUEUE as CHECKS
 from tests.ledger.build import TABLES, in_world, paid
@@ -59,13 +60,28 @@ async def report(ledger, row, outcome=DONE):
     return await record(ledger.database, QUEUE, row, Attempt(ok=True, milliseconds=5), outcome)
 
 
+async def by_due(ledger):
+    """Return the deliveries' ids, the longest due first."""
+    rows = await ledger.rows("deliveries")
+    return [row["id"] for row in sorted(rows, key=itemgetter("due_at"))]
+
+
 async def test_the_longest_due_come_first(ledger):
     """Rows are claimed and returned in the order in which they became due."""
     await queue_up(ledger, 6)
-    due = sorted(await ledger.rows("deliveries"), key=itemgetter("due_at"))
-    numbers = [row["id"] for row in due]
-    assert [row.id for row in await claim(ledger, 4)] == numbers[:4]
-    assert [row.id for row in await claim(ledger, 4)] == numbers[4:]
+    expected = await by_due(ledger)
+    assert [row.id for row in await claim(ledger, 4)] == expected[:4]
+    assert [row.id for row in await claim(ledger, 4)] == expected[4:]
+
+
+async def test_the_longest_due_come_first_without_lanes(ledger):
+    """So they are where a queue has no lanes, whatever index the database reads."""
+    await queue_up(ledger, 6)
+    other = update(DELIVERIES).where(DELIVERIES.c.id % 2 == 0).values(endpoint="a")
+    await ledger.run(other)
+    expected, queue = await by_due(ledger), Queue(DELIVERIES, due="due_at", waiting=true())
+    rows = await queue.claim(ledger.database, None, limit=4, lease=LEASE)
+    assert [row.id for row in rows] == expected[:4]
 
 
 async def test_a_claim_takes_the_row_away(ledger, twin):
@@ -287,8 +303,8 @@ async def test_work_that_fails_is_due_again(ledger, clock):
 
 
 async def test_a_stopped_lane_finishes_what_it_began(ledger):
-    """Stopping claims nothing more, and waits for the work in hand."""
-    await queue_up(ledger, 2)
+    """Stopping claims nothing more, though there is room, and waits for the work in hand."""
+    await queue_up(ledger, 1)
     gate, begun = asyncio.Event(), []
 
     async def work(row):
@@ -296,10 +312,11 @@ async def test_a_stopped_lane_finishes_what_it_began(ledger):
         await gate.wait()
         await report(ledger, row)
 
-    one = lane(ledger, work, slots=1)
+    one = lane(ledger, work, slots=4)
     task = asyncio.create_task(one.run())
     await until(lambda: begun)
     one.stop()
+    await queue_up(ledger, 1)
     await asyncio.sleep(0.05)
     assert not task.done()
     gate.set()

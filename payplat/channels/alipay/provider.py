@@ -13,9 +13,9 @@ import structlog
 
 from payplat import money, seam
 from payplat.channels.alipay.keys import Keys
+from payplat.channels.alipay.reading import fen, raise_refusal, refund_key, refund_of, state_of
 from payplat.channels.alipay.wire import (
     Malformed,
-    SignedAnswer,
     beijing,
     from_beijing,
     is_ambiguous,
@@ -28,11 +28,9 @@ from payplat.channels.alipay.wire import (
     request_text,
 )
 from payplat.errors import (
-    InvalidRequest,
     NoAnswer,
     NotAuthentic,
     ProviderError,
-    ProviderMisconfigured,
     ProviderRefused,
     ProviderUnavailable,
 )
@@ -50,7 +48,6 @@ METHODS = {
 }
 _CREATING = frozenset(method for method, _ in METHODS.values())
 _BY_BROWSER = frozenset({"alipay.trade.page.pay", "alipay.trade.wap.pay"})
-_PAID = ("TRADE_SUCCESS", "TRADE_FINISHED")
 _ASKING = Backoff(base=0.2, factor=2, cap=2, jitter=0.5, attempts=3)
 # A subject may not contain these ("alipay.trade.page.pay": subject).
 _SUBJECT = str.maketrans("/=&", "   ")
@@ -150,7 +147,7 @@ class AlipayProvider(Provider):
         trade_no = told.node.get("trade_no")
         done = told.node.get("fund_change") == "Y" or await self._is_refunded(order, key)
         done = done and trade_no is not None
-        total = Refund(_refund_key(trade_no, key), total=order.amount)
+        total = Refund(refund_key(trade_no, key), total=order.amount)
         return self._verdict(
             State.REFUNDED if done else State.UNKNOWN,
             order.order_no,
@@ -193,25 +190,25 @@ class AlipayProvider(Provider):
         return self._verdict(state, order.order_no, evidence, error.verifier, note=error.code)
 
     def _queried(self, node: Mapping[str, str], evidence: Evidence, verifier: str) -> Verdict:
-        status, amount = node.get("trade_status"), _fen(node.get("total_amount"))
+        status, amount = node.get("trade_status"), fen(node.get("total_amount"))
         refund = None
-        state = _state(str(status))
+        state = state_of(str(status))
         if state is State.CLOSED and node.get("send_pay_date"):
             # Closed after it was paid: Alipay closes a trade once all of it has gone back.
             state, refund = (
                 State.REFUNDED,
-                Refund(_refund_key(node.get("trade_no"), "closed"), total=amount),
+                Refund(refund_key(node.get("trade_no"), "closed"), total=amount),
             )
         return self._stated(node, state, node["out_trade_no"], evidence, verifier, refund)
 
     def _notified(
         self, fields: Mapping[str, str], account: str, evidence: Evidence, verifier: str
     ) -> Verdict:
-        state, refund = _state(fields.get("trade_status", "")), _refund(fields)
+        state, refund = state_of(fields.get("trade_status", "")), refund_of(fields)
         if fields.get("notify_type") != "trade_status_sync":
             state, refund = State.UNKNOWN, None
         if state is State.CLOSED and refund is not None:
-            whole = refund.total == _fen(fields.get("total_amount"))
+            whole = refund.total == fen(fields.get("total_amount"))
             state = State.REFUNDED if whole else State.PAID
         elif state is State.CLOSED and fields.get("gmt_payment"):
             state = State.UNKNOWN  # paid once and closed, but it does not say what went back
@@ -236,7 +233,7 @@ class AlipayProvider(Provider):
             verifier,
             account=account or self.account,
             transaction_id=fields.get("trade_no"),
-            amount=_fen(fields.get("total_amount")),
+            amount=fen(fields.get("total_amount")),
             product=product,
             quantity=quantity,
             payer=fields.get("buyer_open_id")
@@ -305,7 +302,7 @@ class AlipayProvider(Provider):
         except (Malformed, UnicodeDecodeError):
             raise ProviderUnavailable("The gateway's answer cannot be read.") from None
         verifier = self._keys.verifier(told.text.encode(), told.sign or "")
-        _raise_refusal(told, verifier)
+        raise_refusal(told, verifier)
         if verifier is None:
             raise ProviderUnavailable("The gateway's answer is not signed by Alipay.")
         # All that we read is text; a number or a list in its place is as good as absent.
@@ -338,52 +335,3 @@ class AlipayProvider(Provider):
         }
         parameters["sign"] = self._keys.sign(request_text(parameters))
         return parameters
-
-
-def _state(trade_status: str) -> State:
-    if trade_status in _PAID:
-        return State.PAID
-    names = {"WAIT_BUYER_PAY": State.PENDING, "TRADE_CLOSED": State.CLOSED}
-    return names.get(trade_status, State.UNKNOWN)
-
-
-def _refund(fields: Mapping[str, str]) -> Refund | None:
-    """Read a refund notice: ``refund_fee`` is the sum of all refunds so far, and 0.00 in some payment notices."""
-    total = _fen(fields.get("refund_fee"))
-    if not total:
-        return None
-    return Refund(
-        _refund_key(fields.get("trade_no"), fields.get("out_biz_no") or total), total=total
-    )
-
-
-def _refund_key(trade_no: str | None, request_no: str | int) -> str:
-    """Name a refund: its request number is unique within its trade only."""
-    return f"{trade_no}/{request_no}"
-
-
-def _fen(yuan: str | None) -> int | None:
-    try:
-        return money.from_text(yuan, "CNY") if yuan else None
-    except InvalidRequest:
-        return None
-
-
-def _raise_refusal(told: SignedAnswer, verifier: str | None) -> None:
-    """Raise what the gateway's codes mean ("Common error codes"); an unsigned no is never believed about a trade."""
-    code, sub_code = _code(told.node, "code"), _code(told.node, "sub_code")
-    if code == "10000":
-        return
-    if code == "20000" or code == "40005" or sub_code.endswith("SYSTEM_ERROR"):
-        raise ProviderUnavailable(f"The gateway is busy: {sub_code or code}.")
-    if code == "40004" and verifier is not None:
-        proof = {"answer": told.text, "verifier": f"query:{verifier}"}
-        raise ProviderRefused(f"Alipay refused: {sub_code}.", code=sub_code, **proof)
-    if code in ("20001", "40001", "40002", "40003", "40006"):
-        raise ProviderMisconfigured(f"Alipay does not accept our request: {sub_code or code}.")
-    raise ProviderUnavailable(f"The gateway's answer is not understood: {code}.")
-
-
-def _code(node: Mapping[str, Any], name: str) -> str:
-    """Return a code for people and logs: short and ASCII, whoever wrote it."""
-    return str(node.get(name, ""))[:64].encode("ascii", "replace").decode()
