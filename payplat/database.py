@@ -92,16 +92,20 @@ class Database:
     def insert_or_correct(
         self, table: Table, key: Sequence[str], columns: Sequence[str], when: Callable[[Any], Any]
     ) -> Any:
-        """Return an INSERT that gives an existing row of that ``key`` the new ``columns`` where ``when(new)`` holds."""
+        """Return an INSERT that gives an existing row of that ``key`` the new ``columns`` where ``when(new)`` holds.
+
+        MySQL assigns from left to right: a column whose old value ``when`` asks for must be the last of ``columns``.
+        """
         if self.is_sqlite:
             lite = sqlite_insert(table)
             changes: dict[str, Any] = {name: lite.excluded[name] for name in columns}
             return lite.on_conflict_do_update(key, set_=changes, where=when(lite.excluded))
         my = mysql_insert(table)
-        changes = {
-            name: func.if_(when(my.inserted), my.inserted[name], table.c[name]) for name in columns
-        }
-        return my.on_duplicate_key_update(changes)
+        in_order = [
+            (name, func.if_(when(my.inserted), my.inserted[name], table.c[name]))
+            for name in columns
+        ]
+        return my.on_duplicate_key_update(in_order)
 
     async def _retried(self, body: Body[T]) -> T:
         failures = 0

@@ -52,6 +52,7 @@ log = structlog.get_logger("payplat")
 PUT_ASIDE = Counter(
     "payplat_put_aside_total", "Authentic evidence that a person must look at.", ["kind", "result"]
 )
+_PUT_ASIDE = ("quarantined", "excess")
 _ALERTING = (Result.MISMATCH, Result.EXCESS, Result.UNKNOWN_ORDER, Result.HELD)
 # A channel that is no longer open: its late money waits for an operator.
 _CLOSED_CHANNEL = Terms(LatePolicy.HOLD, ())
@@ -71,12 +72,15 @@ class Orders:
         self._database, self._terms = database, terms
         self._open = GroupCommit(self._open_batch)
         self._settle = GroupCommit(self._settle_batch)
-        # Bytes kept as unclaimed or quarantined that settle an order after all are then known as used.
+        # Bytes that were kept before their order was there get their place, those that settle an order after all too.
         self._insert_evidence = database.insert_or_correct(
             EVIDENCE,
             key=("kind", "environment", "sha256"),
-            columns=("order_no", "state", "reason"),
-            when=lambda new: new.state == literal_column("'used'"),
+            columns=("order_no", "reason", "state"),
+            when=lambda new: (
+                (new.state == literal_column("'used'"))
+                | (EVIDENCE.c.state == literal_column("'unclaimed'"))
+            ),
         )
 
     async def open(self, draft: Draft) -> tuple[Order, bool]:
@@ -311,7 +315,7 @@ async def _tell_once(connection: AsyncConnection, writes: Writes) -> None:
     if not writes.alerts:
         return
     named = EVIDENCE.c.sha256.in_({sha256 for sha256, _ in writes.alerts})
-    told = select(EVIDENCE.c.sha256).where(named, EVIDENCE.c.state != "used")
+    told = select(EVIDENCE.c.sha256).where(named, EVIDENCE.c.state.in_(_PUT_ASIDE))
     on_record = set((await connection.execute(told)).scalars())
     for sha256, line in writes.alerts:
         if sha256 not in on_record:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,8 +31,17 @@ def io_loop() -> Iterator[tornado.ioloop.IOLoop]:
     io_loop = tornado.ioloop.IOLoop.current()
     yield io_loop
     loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(_driver_threads_end())
     asyncio.set_event_loop(None)
     io_loop.close(all_fds=True)
+
+
+async def _driver_threads_end() -> None:
+    """Wait for SQLite's driver threads: a call that was given up still answers its loop, which must be there."""
+    for _ in range(300):
+        if not any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
+            return
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

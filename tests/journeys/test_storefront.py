@@ -86,13 +86,13 @@ async def shop(stage) -> AsyncIterator[Shop]:
 @pytest.fixture
 async def browser(request) -> AsyncIterator[Browser]:
     """Chromium, driven on the test's own loop."""
+    request.node.user_properties.append(("lane", "browser"))
     chromium = shutil.which("chromium")
     if chromium is None:
-        reason = "chromium not found: apt-get install chromium fonts-wqy-microhei"
+        reason = "chromium not found: apt-get install chromium fonts-wqy-microhei libatomic1"
         if "browser" in REQUIRED:
             pytest.fail(reason)
         pytest.skip(reason)
-    request.node.user_properties.append(("lane", "browser"))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser

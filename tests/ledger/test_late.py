@@ -8,7 +8,7 @@ from payplat.decisions import Result
 from payplat.errors import Conflict, OrderNotFound
 from payplat.models import DutyRow
 from payplat.purchase import Status
-from tests.ledger.build import Crash, closed, paid, refund, reversal
+from tests.ledger.build import Crash, closed, ledger_on, paid, refund, reversal
 
 DUTIES = DutyRow.__table__
 
@@ -86,6 +86,14 @@ async def test_only_a_held_order_is_released(ledger):
     with pytest.raises(OrderNotFound):
         await ledger.orders.release("0" * 32, "operator:ben")
     assert await ledger.snapshot() == before
+
+
+async def test_a_closed_channel_releases_nothing(ledger):
+    """An order whose channel is not open stays held: nobody would be told of its release."""
+    order = await late(ledger, "shop_hold")
+    with pytest.raises(Conflict):
+        await ledger_on(ledger.database, terms={}).orders.release(order.order_no, "operator:ann")
+    assert (await ledger.now(order)).status is Status.HELD
 
 
 async def test_two_operators_release_once(ledger, twin):

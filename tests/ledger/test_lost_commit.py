@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from payplat import seam
 from payplat.database import Database
 from payplat.decisions import Result
-from payplat.errors import DatabaseUnavailable
+from payplat.errors import DatabaseUnavailable, StillRunning
 from payplat.purchase import Status
 from tests.ledger.build import closed, draft, in_world, ledger_on, on_mariadb, paid, refund
 from tests.ledger.proxy import Fault, Proxy
@@ -100,6 +100,15 @@ async def test_a_release_is_done_once(ledger):
         released = await ledger.orders.release(order.order_no, "operator:ann")
     assert released.status is Status.PAID
     assert len(await ledger.rows("events")) == 1
+
+
+async def test_a_preparation_is_begun_once(ledger, twin):
+    """Who became the one to ask without a reply is the one, and another one waits."""
+    order = await ledger.open()
+    with in_world(replies_lost()):
+        await ledger.orders.begin_preparation(order.order_no, 20)
+    with pytest.raises(StillRunning):
+        await twin.orders.begin_preparation(order.order_no, 30)
 
 
 async def test_a_reply_lost_for_good_is_no_success(ledger):

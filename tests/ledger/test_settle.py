@@ -165,6 +165,20 @@ async def test_unclaimed_evidence_can_still_be_used(ledger):
     assert (evidence["state"], evidence["reason"]) == ("used", "")
 
 
+async def test_unclaimed_evidence_can_still_be_put_aside(ledger):
+    """Wrong money that overtook its order is told in the order's story on its next visit, once, as quarantined."""
+    order = await ledger.open()
+    (row,) = await ledger.rows("orders")
+    await ledger.run(delete(TABLES["orders"]))
+    wrong = paid(order, amount=1)
+    assert await ledger.settle(wrong) == [Result.UNKNOWN_ORDER]
+    await ledger.run(TABLES["orders"].insert().values(row))
+    assert await ledger.settle(wrong, wrong) == [Result.MISMATCH] * 2
+    assert await names(ledger, "timeline", "what") == ["quarantined"]
+    (evidence,) = await ledger.rows("evidence")
+    assert (evidence["state"], evidence["reason"]) == ("quarantined", "amount")
+
+
 async def test_used_evidence_stays_used(ledger):
     """The same bytes for another order are refused, and still prove the payment that they made."""
     orders = [await ledger.open(), await ledger.open()]
@@ -316,6 +330,20 @@ async def test_close_and_payment_in_one_commit(ledger):
     verdicts = [closed(orders[0]), paid(orders[0]), paid(orders[1]), closed(orders[1])]
     await asyncio.gather(*map(ledger.orders.settle, verdicts))
     assert {row["status"] for row in await ledger.rows("orders")} == {"paid"}
+
+
+async def test_a_repeated_alert_is_told_once(ledger):
+    """However often the same wrong or excess money is reported, evidence and story show it once, and another's too."""
+    order = await ledger.open()
+    await ledger.settle(paid(order))
+    alerts = [paid(order, amount=1), paid(order, "T2"), closed(order), paid(order, amount=2)]
+    first = await ledger.settle(*alerts)
+    assert first == [Result.MISMATCH, Result.EXCESS, Result.UNCHANGED, Result.MISMATCH]
+    told = ["paid", "quarantined", "excess", "contradicted", "quarantined"]
+    assert await names(ledger, "timeline", "what") == told
+    before = await ledger.snapshot()
+    assert await ledger.settle(*alerts, *alerts) == first * 2
+    assert await ledger.snapshot() == before
 
 
 async def test_one_transaction_pays_one_order(ledger):
