@@ -273,8 +273,7 @@ class Case:
         self.writes.timeline.append(self._line(what, verdict, detail))
 
     def _alert(self, what: str, verdict: Verdict, **detail: Any) -> None:
-        line = self._line(what, verdict, detail)
-        self.writes.alerts.append((verdict.evidence.sha256, line))
+        self.writes.alerts.append(self._line(what, verdict, detail))
 
     def _line(self, what: str, verdict: Verdict, detail: Values) -> Values:
         proof = {"evidence": verdict.evidence.sha256, "verifier": verdict.verifier}

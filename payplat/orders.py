@@ -52,7 +52,6 @@ log = structlog.get_logger("payplat")
 PUT_ASIDE = Counter(
     "payplat_put_aside_total", "Authentic evidence that a person must look at.", ["kind", "result"]
 )
-_PUT_ASIDE = ("quarantined", "excess")
 _ALERTING = (Result.MISMATCH, Result.EXCESS, Result.UNKNOWN_ORDER, Result.HELD)
 # A channel that is no longer open: its late money waits for an operator.
 _CLOSED_CHANNEL = Terms(LatePolicy.HOLD, ())
@@ -311,16 +310,22 @@ def _way(old: Order, new: Order) -> tuple[Any, ...]:
 
 
 async def _tell_once(connection: AsyncConnection, writes: Writes) -> None:
-    """Tell the timeline of evidence that changed nothing, unless it is on record already."""
+    """Tell the timeline of evidence that changed nothing, unless it tells the same of it already."""
     if not writes.alerts:
         return
-    named = EVIDENCE.c.sha256.in_({sha256 for sha256, _ in writes.alerts})
-    told = select(EVIDENCE.c.sha256).where(named, EVIDENCE.c.state.in_(_PUT_ASIDE))
-    on_record = set((await connection.execute(told)).scalars())
-    for sha256, line in writes.alerts:
-        if sha256 not in on_record:
-            on_record.add(sha256)
+    alike = select(TIMELINE).where(
+        TIMELINE.c.order_no.in_({line["order_no"] for line in writes.alerts}),
+        TIMELINE.c.what.in_({line["what"] for line in writes.alerts}),
+    )
+    on_record = {_told(row._mapping) for row in await connection.execute(alike)}
+    for line in writes.alerts:
+        if _told(line) not in on_record:
+            on_record.add(_told(line))
             writes.timeline.append(line)
+
+
+def _told(line: Mapping[str, Any]) -> tuple[str, str, str]:
+    return line["order_no"], line["what"], json.loads(line["detail"])["evidence"]
 
 
 async def _reverse_refund(

@@ -57,8 +57,8 @@ class Writes:
     deliveries: list[Values] = field(default_factory=list)
     duties: list[Values] = field(default_factory=list)
     timeline: list[Values] = field(default_factory=list)
-    # Lines about evidence that changed nothing, each with its SHA-256: told once, however often it comes.
-    alerts: list[tuple[str, Values]] = field(default_factory=list)
+    # Lines about evidence that changed nothing: told once, however often it comes.
+    alerts: list[Values] = field(default_factory=list)
 
 
 def evidence_row(verdict: Verdict, now: int, state: str, reason: str) -> Values:

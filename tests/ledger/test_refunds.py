@@ -270,6 +270,16 @@ async def test_a_refund_of_another_transaction_touches_nothing(ledger):
     assert await ledger.rows("refunds") == []
 
 
+async def test_a_waiting_refund_that_becomes_excess_is_told_once(ledger):
+    """A refund that waited for a transaction which then did not pay is excess when it is repeated, and told once."""
+    order = await ledger.open()
+    waits = refund(order, part=100, transaction_id="T2")
+    await ledger.settle(waits, paid(order, "T1"))
+    assert await ledger.settle(waits, waits, waits) == [Result.EXCESS] * 3
+    told = [row["what"] for row in await ledger.rows("timeline")]
+    assert told == ["refund_waiting", "paid", "excess"]
+
+
 async def test_a_waiting_refund_of_another_transaction_does_not_block(ledger):
     """A refund that waits for one transaction does not touch the payment of another."""
     order = await ledger.open()

@@ -159,6 +159,7 @@ async def compare(plan, grouped, single):
     """Settle a plan in groups on one ledger and one by one on another: answers and rows must be the same."""
     drafts, groups = plan_of(plan)
     for ledger in (grouped, single):
+        await ledger.database.transaction(forget)
         await asyncio.gather(*map(ledger.orders.open, drafts))
     together = [await told(grouped, group) for group in groups]
     alone = [await told(single, [verdict]) for verdict in chain(*groups)]
@@ -166,8 +167,6 @@ async def compare(plan, grouped, single):
     books, same = await grouped.snapshot(), await single.snapshot()
     assert comparable(books) == comparable(same)
     assert breaches(books, TERMS) == breaches(same, TERMS) == []
-    for ledger in (grouped, single):
-        await ledger.database.transaction(forget)
 
 
 @contextlib.contextmanager
