@@ -19,15 +19,17 @@ from payplat.database import Database, database_url, ping
 from payplat.deliveries import Endpoint, Relay
 from payplat.duties import Duties
 from payplat.errors import ConfigurationError, Draining
+from payplat.events import Events
 from payplat.handlers.base import NotFoundHandler
 from payplat.handlers.create_order import CreateOrder
+from payplat.handlers.events import EventsHandler
 from payplat.handlers.factory import Channel, ChannelFactory
 from payplat.handlers.health import HealthHandler, ReadyHandler
 from payplat.handlers.orders import OrderHandler
 from payplat.lanes import Lane, Worker
 from payplat.orders import Orders
 from payplat.provider import Provider
-from payplat.reconcile import Reconciler
+from payplat.reconcile import MissedNotices, Reconciler
 from payplat.registry import Doors, open_channels
 from payplat.rows import Terms
 from payplat.schema import newest_version, require_newest, version
@@ -50,8 +52,7 @@ class Platform:
     database: Database
     channels: Mapping[str, Channel]
     orders: Orders
-    relay: Relay
-    relay_lanes: list[Lane]
+    prompt_lanes: list[Lane]
     running: set[RequestHandler] = field(default_factory=set)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,8 +62,8 @@ class Platform:
         return {name: channel.provider for name, channel in self.channels.items()}
 
     def wake(self) -> None:
-        """Let the relay look for deliveries now, where this process runs one."""
-        for lane in self.relay_lanes:
+        """Let deliveries and duties go out now, where this process works on them."""
+        for lane in self.prompt_lanes:
             lane.wake()
 
 
@@ -90,7 +91,9 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     orders = Orders(database, terms)
     try:
         await require_newest(database)
-        yield Platform(settings, catalogue, database, channels, orders, relay, relay.lanes())
+        duties = Duties(database, orders, {name: c.provider for name, c in channels.items()})
+        prompt = [*relay.lanes(), *duties.lanes()]
+        yield Platform(settings, catalogue, database, channels, orders, prompt)
     finally:
         await orders.drain()
         relay.close()
@@ -116,6 +119,11 @@ def make_router(platform: Platform) -> RuleRouter:
                 OrderHandler,
                 {"orders": platform.orders, "timeline": timeline},
             ),
+            (
+                r"/v1/events/?",
+                EventsHandler,
+                {"events": Events(platform.database), "apps": platform.settings.apps},
+            ),
             (r"/healthz/?", HealthHandler),
             (r"/readyz/?", ReadyHandler, {"checks": _readiness(platform)}),
         ],
@@ -132,14 +140,7 @@ def make_worker(platform: Platform) -> Worker:
     database, orders, providers = platform.database, platform.orders, platform.providers
     backoff = platform.settings.checks.backoff()
     reconciler = Reconciler(database, orders, providers, backoff, platform.wake)
-    duties = Duties(database, orders, providers)
-    lanes = [
-        *platform.relay_lanes,
-        *duties.lanes(),
-        *reconciler.lanes(),
-        *_sweeps(platform).lanes(),
-    ]
-    return Worker(lanes)
+    return Worker([*platform.prompt_lanes, *reconciler.lanes(), *_sweeps(platform).lanes()])
 
 
 def make_server(platform: Platform) -> HTTPServer:
@@ -195,7 +196,12 @@ async def start_worker(platform: Platform, worker: Worker) -> None:
 
 def _sweeps(platform: Platform) -> Sweeps:
     untold = UntoldOrders(platform.database, terms_of(platform.settings))
-    return Sweeps(platform.database, {"untold_orders": Sweep(60.0, untold.run)})
+    sweeps = {"untold_orders": Sweep(60.0, untold.run)}
+    for name, provider in platform.providers.items():
+        if provider.sweep_seconds is not None:
+            missed = MissedNotices(platform.orders, provider, platform.wake)
+            sweeps[f"missed/{name}"] = Sweep(provider.sweep_seconds, missed.run)
+    return Sweeps(platform.database, sweeps)
 
 
 def _readiness(platform: Platform) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -1,7 +1,7 @@
 """One try to do leased work, recorded together with what came of it, or not at all when the lease is lost."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,12 +27,16 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Record:
-    """What to write about a try: the row's new values, and a line in the order's timeline where it matters."""
+    """What to write about a try: the row's new values, a line in the order's timeline where it matters.
+
+    ``then`` writes what else follows from it, in the same transaction.
+    """
 
     owner: str  # the column of attempts that names the row
     values: Mapping[str, Any]
     what: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+    then: Callable[[AsyncConnection], Awaitable[object]] | None = None
 
 
 async def record(
@@ -52,6 +56,8 @@ async def record(
         await connection.execute(insert(ATTEMPTS), [tried])
         if outcome.what:
             await connection.execute(insert(TIMELINE), [{**line, "detail": detail}])
+        if outcome.then is not None:
+            await outcome.then(connection)
         return True
 
     return await database.transaction(body)

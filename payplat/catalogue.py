@@ -13,13 +13,17 @@ ProductId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
 class Product(BaseModel):
-    """One product. ``prices`` are minor units by currency; ``store`` is its id at a store, by kind of channel."""
+    """One product. ``prices`` are minor units by currency; ``store`` is its id at a store, by kind of channel.
+
+    A ``subscription`` may be listed, but is not sold yet.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = Field(min_length=1, max_length=120)
     prices: dict[str, Annotated[int, Field(gt=0, lt=money.MAX_AMOUNT, strict=True)]] = {}
     consumable: bool = True
+    subscription: bool = False
     store: dict[str, Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,150}$")]] = {}
 
     @field_validator("prices")
@@ -53,11 +57,14 @@ class Catalogue:
         self.products = products
 
     def product(self, app: str, product_id: str) -> Product:
-        """Return the product; raises UnknownProduct."""
+        """Return the product; raises UnknownProduct, for subscriptions too."""
         try:
-            return self.products[app][product_id]
+            product = self.products[app][product_id]
         except KeyError:
             raise UnknownProduct("There is no such product.", field="product_id") from None
+        if product.subscription:
+            raise UnknownProduct("Subscriptions are not sold here yet.", field="product_id")
+        return product
 
 
 def read_catalogue(path: Path) -> Catalogue:

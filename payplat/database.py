@@ -43,9 +43,14 @@ _UNAVAILABLE = {
     3024,
 }
 _BACKOFF = Backoff(base=0.02, factor=2, cap=0.5, jitter=1.0, attempts=6)
+# Seconds that a unit of work may take in all, and one statement of it on a server whose caller has gone.
+DEADLINE = 5.0
+_STATEMENT_LIMIT = 5
+# A COMMIT whose caller gave up may still take effect; what was begun this long ago is over (seconds).
+LONGEST_TRANSACTION = DEADLINE + _STATEMENT_LIMIT
 _SESSION = (
     "SET time_zone='+00:00', sql_mode='TRADITIONAL', innodb_lock_wait_timeout=4"
-    " /*M! , max_statement_time=5 */"  # MariaDB only; ends a statement whose caller has gone
+    f" /*M! , max_statement_time={_STATEMENT_LIMIT} */"  # MariaDB only
 )
 
 
@@ -58,7 +63,7 @@ def database_url(url: str) -> URL:
 class Database:
     """The installation's database. Every unit of work has a deadline in seconds, and no network call inside it."""
 
-    def __init__(self, url: str, *, pool_size: int = 8, deadline: float = 5.0) -> None:
+    def __init__(self, url: str, *, pool_size: int = 8, deadline: float = DEADLINE) -> None:
         self.url = database_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _make_engine(self.url, pool_size, deadline)

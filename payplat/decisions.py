@@ -4,13 +4,15 @@ pending ──► paid ⇄ refunded             (back only by a provider's rever
    └──────► closed ──► paid | held       (late-payment policy)            held ⇄ refunded, held ──► paid
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from payplat.purchase import LatePolicy, Order, Source, State, Status, Verdict
+from payplat import seam
+from payplat.checks import difference, is_early
+from payplat.purchase import LatePolicy, Notice, Order, Refund, Source, State, Status, Verdict
+from payplat.refunds import KnownRefund, RefundBook, mark_key
 from payplat.rows import (
-    KnownRefund,
     Terms,
     Values,
     Writes,
@@ -29,12 +31,17 @@ class Result(StrEnum):
     HELD = "held"
     REFUNDED = "refunded"  # in part or in whole
     REVERSED = "reversed"
+    NOTICED = "noticed"  # the provider said something that the merchant learns; no state changed
     CLOSED = "closed"
     REPEATED = "repeated"  # known already; nothing changed
     UNCHANGED = "unchanged"  # nothing to change: pending, unknown, or no news
     EXCESS = "excess"  # authentic money for an order that another transaction has paid
     MISMATCH = "mismatch"  # authentic, but it differs from its order
     UNKNOWN_ORDER = "unknown_order"
+    RECORDED = "recorded"  # authentic, and about no purchase at all
+
+
+_NO_NEWS = (Result.REPEATED, Result.UNCHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +57,23 @@ class Settled:
 class Case:
     """One order while verdicts are applied to it: a later verdict sees what an earlier one did.
 
-    ``is_told`` says whether its ``order.paid`` event exists; only a reversal needs to know.
+    ``events`` holds type and cause of the events that exist; only reversals and notices need to know.
     """
 
     order: Order
     transaction_key: str | None
     transaction_id: str | None
-    refunds: dict[str, KnownRefund]
+    refunds: RefundBook
     terms: Terms
     now: int
     writes: Writes
-    is_told: bool = False
+    events: set[tuple[str, str]] = field(default_factory=set)
 
     def settle(self, verdict: Verdict, owner: str | None) -> Settled:
         """Apply ``verdict``; ``owner`` is the order that its transaction has paid already, if any."""
-        differs = _difference(self.order, verdict) or self._contradiction(verdict, owner)
+        is_repeat = verdict.transaction_key == self.transaction_key
+        differs = difference(self.order, verdict, is_repeat=is_repeat)
+        differs = differs or self._contradiction(verdict, owner)
         if differs:
             return self.quarantine(verdict, differs)
         if self._is_excess(verdict):
@@ -72,12 +81,19 @@ class Case:
             self._alert("excess", verdict, transaction_id=verdict.transaction_id)
             return Settled(Result.EXCESS, self.order)
         result = self._apply(verdict)
-        if verdict.state is State.UNKNOWN and verdict.evidence.source is Source.CALLBACK:
+        if verdict.notice is not None:
+            noticed = self._notice(verdict, verdict.notice)
+            result = noticed if result in _NO_NEWS else result
+        self._keep(verdict, result)
+        return Settled(result, self.order)
+
+    def _keep(self, verdict: Verdict, result: Result) -> None:
+        is_notice = verdict.evidence.source is Source.CALLBACK
+        if result not in _NO_NEWS:
+            self.writes.evidence.append(evidence_row(verdict, self.now, "used", ""))
+        elif verdict.state is State.UNKNOWN and is_notice and verdict.notice is None:
             # Signed, but not understood: a person looks at it, and the job asks.
             self.writes.evidence.append(evidence_row(verdict, self.now, "quarantined", "state"))
-        if result not in (Result.REPEATED, Result.UNCHANGED):
-            self.writes.evidence.append(evidence_row(verdict, self.now, "used", ""))
-        return Settled(result, self.order)
 
     def quarantine(self, verdict: Verdict, differs: str) -> Settled:
         """Keep authentic evidence that must not touch the order, and what differs in it."""
@@ -95,15 +111,17 @@ class Case:
         """Return what differs from what is on record: a transaction pays once, no more goes back than came."""
         if owner not in (None, self.order.order_no):
             return "transaction_id"
+        if self.transaction_key is None and is_early(self.order, verdict):
+            return "paid_at"
         came = self.order.amount
         if came is None and verdict.states_payment:
             came = verdict.amount
-        back, refund = self._refunded(verdict.transaction_key), verdict.refund
+        back, refund = self.refunds.returned(verdict.transaction_key), verdict.refund
         known = self.refunds.get(refund.key) if refund else None
         if known is not None and known.transaction_key != verdict.transaction_key:
             return "refund"
         if refund and not refund.reversed and known is None:
-            back += self._refund_amount(verdict) or 0
+            back += self.refunds.amount_of(verdict) or 0
         return "refund" if came is not None and back > came else ""
 
     def _is_excess(self, verdict: Verdict) -> bool:
@@ -120,7 +138,7 @@ class Case:
         paid = Result.REPEATED if is_paid else Result.UNCHANGED
         if verdict.states_payment and not is_paid:
             paid = self._pay(verdict)
-        has_news = refunded not in (Result.UNCHANGED, Result.REPEATED)
+        has_news = refunded not in _NO_NEWS
         return refunded if has_news or paid is Result.UNCHANGED else paid
 
     def _close(self, verdict: Verdict) -> Result:
@@ -138,6 +156,8 @@ class Case:
         late = self.order.status is Status.CLOSED
         self.transaction_key, self.transaction_id = verdict.transaction_key, verdict.transaction_id
         self.writes.payments.append(payment_row(verdict, self.order.order_no, self.now))
+        if verdict.is_claimed:
+            self.writes.claims[verdict.transaction_key] = self.order.order_no
         if self.order.amount is None and verdict.amount is not None:
             self.order = replace(self.order, amount=verdict.amount, currency=verdict.currency)
         self._sum_refunds()
@@ -147,10 +167,9 @@ class Case:
             self._move(Status.HELD)
         else:
             self._deliver()
-        for key, known in self._alive_refunds(self.transaction_key).items():
-            self._event("order.refunded", key, refund=known)
-        if self.order.status is Status.HELD and self.terms.late is LatePolicy.REFUND:
-            self._owe("refund", "late")
+        self._owe_all(verdict)
+        for key, known in self.refunds.alive(self.transaction_key).items():
+            self._refund_event("order.refunded", key, known)
         what = {Status.PAID: "paid_late" if late else "paid"}.get(self.order.status)
         self._tell(
             what or self.order.status,
@@ -162,63 +181,81 @@ class Case:
         )
         return Result(self.order.status.value)
 
+    def _owe_all(self, verdict: Verdict) -> None:
+        """Write what a payment owes to the provider; what is held waits for the operator, refunded money owes nothing."""
+        held = self.order.status is Status.HELD
+        if self.order.status is not Status.REFUNDED:
+            for owed in verdict.owes:
+                self._owe(owed.what, "", "held" if held else "due", owed.seconds)
+        if held and self.terms.late is LatePolicy.REFUND:
+            self._owe("refund", "late", "due")
+
     def _refund(self, verdict: Verdict) -> Result:
         refund = verdict.refund
         if refund is None:
             return Result.UNCHANGED
-        key, known = refund.key, self.refunds.get(refund.key)
         if refund.reversed:
-            return self._reverse(verdict, key, known)
-        amount = self._refund_amount(verdict)
-        if known is not None or (amount is not None and amount <= 0):
+            return self._reverse(verdict, refund)
+        amount = self.refunds.amount_of(verdict)
+        if self.refunds.get(refund.key) or (amount is not None and amount <= 0):
             return Result.REPEATED
-        whole = verdict.state is State.REFUNDED
-        known = KnownRefund(verdict.transaction_key, amount, whole, reversed=False)
-        self.refunds[key] = known
-        self.writes.refunds.append(refund_row(verdict, self.order.order_no, key, known, self.now))
+        known = self._enter(verdict, refund, refund.key)
+        if known.reversed:
+            return self._told_of_reversal(verdict, refund.key)
+        told = {"refund": refund.key, "amount": amount, "share": refund.share, "type": refund.type}
+        told = {name: value for name, value in told.items() if value not in (None, "")}
         if self.transaction_key is None:  # it waits for its payment
-            self._tell("refund_waiting", verdict, refund=key, amount=amount)
+            self._tell("refund_waiting", verdict, **told)
             return Result.REFUNDED
         self._sum_refunds()
         if self._is_whole():
             self._move(Status.REFUNDED)
-        self._event("order.refunded", key, refund=known)
-        self._tell("refunded", verdict, refund=key, amount=amount, to=self.order.status)
+        self._refund_event("order.refunded", refund.key, known)
+        self._tell("refunded", verdict, **told, to=self.order.status)
         return Result.REFUNDED
 
-    def _refund_amount(self, verdict: Verdict) -> int | None:
-        """This refund's own part, in minor units; None where the provider states none."""
-        refund = verdict.refund
-        if refund is None or (refund.amount is None and refund.total is None):
-            return None
-        if refund.amount is not None:
-            return refund.amount
-        return (refund.total or 0) - self._refunded(verdict.transaction_key)
+    def _enter(self, verdict: Verdict, refund: Refund, key: str) -> KnownRefund:
+        known = self.refunds.add(verdict, replace(refund, key=key))
+        self.writes.refunds.append(refund_row(verdict, self.order.order_no, key, known, self.now))
+        return known
 
-    def _reverse(self, verdict: Verdict, key: str, known: KnownRefund | None) -> Result:
-        if known is None:  # the refund itself is still on its way: it must then change nothing
-            known = KnownRefund(verdict.transaction_key, None, whole=False, reversed=True)
-            self.refunds[key] = known
-            self.writes.refunds.append(
-                refund_row(verdict, self.order.order_no, key, known, self.now)
-            )
-            self._tell("refund_reversed", verdict, refund=key)
-            return Result.REVERSED
-        if known.reversed:
-            return Result.REPEATED
-        known.reversed = True
+    def _reverse(self, verdict: Verdict, reversal: Refund) -> Result:
+        meant, mark = self.refunds.meant_by(verdict, reversal), mark_key(verdict, reversal)
+        alive = {key: known for key, known in meant.items() if not known.reversed}
+        is_known = self.refunds.get(mark) is not None
+        if not is_known:  # a refund that is still on its way must then change nothing
+            self._enter(verdict, reversal, mark)
+        if not alive:
+            return Result.REPEATED if is_known else self._told_of_reversal(verdict, mark)
+        for key, known in alive.items():
+            known.reversed = True
+            self.writes.reversals.append({"refund_key": key, "verdict": verdict})
         self._sum_refunds()
-        self.writes.reversals.append({"refund_key": key, "verdict": verdict})
         if self.order.status is Status.REFUNDED and not self._is_whole():
             self._come_back()
-        if self.transaction_key is not None:
-            self._event("order.refund_reversed", key, refund=known)
-        self._tell("refund_reversed", verdict, refund=key, to=self.order.status)
+        for key, known in alive.items():
+            if self.transaction_key is not None:
+                self._refund_event("order.refund_reversed", key, known)
+            self._tell("refund_reversed", verdict, refund=key, to=self.order.status)
         return Result.REVERSED
+
+    def _told_of_reversal(self, verdict: Verdict, key: str) -> Result:
+        self._tell("refund_reversed", verdict, refund=key)
+        return Result.REVERSED
+
+    def _notice(self, verdict: Verdict, notice: Notice) -> Result:
+        """Tell the timeline, and the merchant where it is for the merchant, what leaves the order as it is."""
+        told = (f"order.{notice.what}", notice.key)
+        if told in self.events:
+            return Result.REPEATED
+        if notice.is_event and self.transaction_key is not None:
+            self._event(*told, {"notice": {"id": notice.key, **notice.detail}})
+        self._alert("noticed", verdict, notice=notice.what, **notice.detail)
+        return Result.NOTICED
 
     def _come_back(self) -> None:
         """Undo the move to refunded; where nobody was told of the payment yet, the policy for late money decides."""
-        if self.is_told:
+        if ("order.paid", "") in self.events:
             self._move(Status.PAID)
         elif self.terms.late is LatePolicy.DELIVER:
             self._deliver()
@@ -226,46 +263,38 @@ class Case:
             self._move(Status.HELD)
 
     def _deliver(self) -> None:
+        if self.order.status in (Status.HELD, Status.REFUNDED):
+            self.writes.freed.append(self.order.order_no)
         self._move(Status.PAID)
-        self._event("order.paid", "")
-        self.is_told = True
-
-    def _alive_refunds(self, transaction_key: str | None) -> dict[str, KnownRefund]:
-        return {
-            key: known
-            for key, known in self.refunds.items()
-            if not known.reversed and known.transaction_key == transaction_key
-        }
-
-    def _refunded(self, transaction_key: str | None) -> int:
-        return sum(known.amount or 0 for known in self._alive_refunds(transaction_key).values())
+        self._event("order.paid", "", {})
 
     def _sum_refunds(self) -> None:
-        back, alive = (
-            self._refunded(self.transaction_key),
-            self._alive_refunds(self.transaction_key),
-        )
-        if any(known.whole and known.amount is None for known in alive.values()):
-            back = self.order.amount or back
+        back = self.refunds.sum(self.transaction_key, self.order.amount)
         self.order = replace(self.order, refunded=back)
 
     def _is_whole(self) -> bool:
-        alive = self._alive_refunds(self.transaction_key)
-        covered = self.order.amount is not None and self.order.refunded >= self.order.amount
-        return bool(alive) and (covered or any(known.whole for known in alive.values()))
+        return self.refunds.covers_all(self.transaction_key, self.order.amount)
 
     def _move(self, status: Status) -> None:
         self.order = replace(self.order, status=status, settled_at=self.now)
 
-    def _owe(self, what: str, cause: str) -> None:
+    def _owe(self, what: str, cause: str, status: str, seconds: int = 0) -> None:
+        due_at = self.now + seconds * seam.SECOND
         duty = {"order_no": self.order.order_no, "channel": self.order.channel, "what": what}
-        queued = {"status": "due", "due_at": self.now, "failures": 0, "created_at": self.now}
+        queued = {"status": status, "due_at": due_at, "failures": 0, "created_at": self.now}
         self.writes.duties.append({**duty, "cause": cause, **queued})
 
-    def _event(self, kind: str, cause: str, refund: KnownRefund | None = None) -> None:
+    def _refund_event(self, kind: str, key: str, known: KnownRefund) -> None:
+        told = {"id": key, "amount": known.amount, "total": self.order.refunded}
+        more = {"share": known.share, "type": known.type, "returned": known.returned}
+        stated = {name: value for name, value in more.items() if value not in (None, "")}
+        self._event(kind, key, {"refund": {**told, **stated}})
+
+    def _event(self, kind: str, cause: str, more: Values) -> None:
         event, deliveries = event_rows(
-            kind, self.order, self.terms, self.transaction_id, self.now, cause, refund
+            kind, self.order, self.terms, self.transaction_id, self.now, cause, more
         )
+        self.events.add((kind, cause))
         self.writes.events.append(event)
         self.writes.deliveries += deliveries
 
@@ -280,37 +309,3 @@ class Case:
         note = {"note": verdict.note} if verdict.note else {}
         actor = verdict.evidence.source.value
         return timeline_row(self.order, self.now, what, actor, {**detail, **note, **proof})
-
-
-def _difference(order: Order, verdict: Verdict) -> str:
-    """Return the name of the first thing in which the verdict differs from its order, or nothing."""
-    pairs: dict[str, tuple[Any, Any]] = {
-        "kind": (order.kind, verdict.kind),
-        "environment": (order.environment, verdict.environment),
-        "account": (order.account, verdict.account),
-    }
-    if verdict.product is not None:
-        pairs["product"] = (order.sku, verdict.product)
-    if verdict.quantity is not None:
-        pairs["quantity"] = (order.quantity, verdict.quantity)
-    if verdict.states_payment and order.amount is not None:
-        pairs["amount"] = (order.amount, verdict.amount)
-        pairs["currency"] = (order.currency, verdict.currency)
-    elif verdict.states_payment and verdict.amount is not None:
-        pairs["amount"] = (True, verdict.amount > 0)
-        pairs["currency"] = (True, verdict.currency is not None)
-    if verdict.state is State.PAID and verdict.refund is None:
-        pairs.setdefault("payment", (True, verdict.states_payment))
-    pairs |= _refund_difference(order, verdict)
-    return next((name for name, (ours, theirs) in pairs.items() if ours != theirs), "")
-
-
-def _refund_difference(order: Order, verdict: Verdict) -> dict[str, tuple[Any, Any]]:
-    refund = verdict.refund
-    if refund is None:
-        # All is back, but by no refund: it must neither pay nor be believed.
-        return {"refund": (True, verdict.state is not State.REFUNDED)}
-    named = {"transaction_id": (True, bool(verdict.transaction_id))}
-    if order.amount is None:
-        return named
-    return {**named, "refund": (True, max(refund.total or 0, refund.amount or 0) <= order.amount)}

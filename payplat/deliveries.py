@@ -9,7 +9,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from payplat.database import Database
 from payplat.errors import Conflict, NoAnswer
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import DELIVERIES, EVENTS, TIMELINE
+from payplat.models import DELIVERIES, DUTIES, EVENTS, TIMELINE
 from payplat.outbound import Counterpart
 from payplat.retry import Backoff
 
@@ -75,11 +76,15 @@ class Relay:
 
     async def deliver(self, row: Row[Any]) -> None:
         """Make one attempt with a claimed delivery and record it."""
-        body = (await self._body(row.event_id)).encode()
+        kind, text = await self._event(row.event_id)
+        body = text.encode()
         await seam.reach("before_delivery")
         attempt = await self._post(row, body)
         await seam.reach("after_delivery")
-        if not await record(self._database, QUEUE, row, attempt, self._outcome(row, attempt)):
+        outcome = self._outcome(row, attempt)
+        if attempt.ok and kind == "order.paid":
+            outcome = replace(outcome, then=partial(_goods_arrived, order_no=row.order_no))
+        if not await record(self._database, QUEUE, row, attempt, outcome):
             log.warning("late result refused", event_id=row.event_id, endpoint=row.endpoint)
 
     def close(self) -> None:
@@ -87,15 +92,17 @@ class Relay:
         for client in self._clients.values():
             client.close()
 
-    async def _body(self, event_id: str) -> str:
-        wanted = select(EVENTS.c.body).where(EVENTS.c.event_id == event_id)
-        return str((await self._database.read(lambda c: c.execute(wanted))).scalar_one())
+    async def _event(self, event_id: str) -> tuple[str, str]:
+        wanted = select(EVENTS.c.type, EVENTS.c.body).where(EVENTS.c.event_id == event_id)
+        kind, body = (await self._database.read(lambda c: c.execute(wanted))).one()
+        return kind, body
 
     async def _post(self, row: Row[Any], body: bytes) -> Attempt:
         endpoint, started = self._endpoints[row.endpoint], seam.now()
         headers = signed_headers(row.event_id, body, endpoint.secret, started)
         try:
-            answer = await self._clients[row.endpoint].post(endpoint.url, body, headers)
+            client = self._clients[row.endpoint]
+            answer = await client.request("POST", endpoint.url, body=body, headers=headers)
         except NoAnswer as error:
             return Attempt(ok=False, milliseconds=(seam.now() - started) // 1000, error=str(error))
         ok = 200 <= answer.status < 300
@@ -118,6 +125,14 @@ class Relay:
         asked = min(attempt.retry_after or 0.0, self._backoff.cap)
         due_at = max(due_at, now + int(asked * seam.SECOND))
         return Record("delivery_id", {"due_at": due_at, "failures": failures})
+
+
+async def _goods_arrived(connection: AsyncConnection, *, order_no: str) -> None:
+    """Make due what is owed to the provider as soon as the merchant has the goods."""
+    mine = (DUTIES.c.order_no == order_no, DUTIES.c.status == "due", DUTIES.c.failures == 0)
+    now = seam.now()
+    later = update(DUTIES).where(*mine, DUTIES.c.due_at > now, DUTIES.c.lease_token.is_(None))
+    await connection.execute(later.values(due_at=now))
 
 
 async def list_deliveries(

@@ -23,7 +23,6 @@ _WANTED = {
     "time zone": ("'time_zone'", "+00:00"),
     "durability": ("'innodb_flush_log_at_trx_commit'", "1"),
 }
-_MOST_SKEW = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +136,9 @@ async def _collation(database: Database) -> str:
 async def _database_clock(database: Database) -> str:
     theirs = float(await _scalar(database, "SELECT unix_timestamp(now(6))"))
     skew = abs(theirs - seam.now() / seam.SECOND)
-    if skew > _MOST_SKEW:
+    if skew > seam.MOST_SKEW:
         raise ConfigurationError([f"differs from the database's by {skew:.0f} s"])
-    return f"within {_MOST_SKEW:.0f} s of the database's"
+    return f"within {seam.MOST_SKEW:.0f} s of the database's"
 
 
 async def _nothing_to_compare() -> str:

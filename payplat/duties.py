@@ -1,10 +1,11 @@
-"""What is owed to a provider: giving late money back. Leased, retried and recorded like a delivery."""
+"""What is owed to a provider, such as giving late money back. Leased, retried and recorded like a delivery."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from sqlalchemy import Row
+from prometheus_client import Counter
+from sqlalchemy import Row, select
 
 from payplat import seam
 from payplat.attempts import Attempt, Record, record
@@ -13,16 +14,23 @@ from payplat.decisions import Result
 from payplat.errors import PayplatError
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import DUTIES
+from payplat.models import DUTIES, PAYMENTS
 from payplat.orders import Orders
 from payplat.provider import Provider
-from payplat.purchase import State, Status
+from payplat.purchase import Order, State, Status
 from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
 QUEUE = Queue(DUTIES, due="due_at", waiting=DUTIES.c.status == "due", lane="channel")
 # About three days, then a person must look.
 BACKOFF = Backoff(base=10, factor=3, cap=6 * 3600, jitter=0.2, attempts=20)
+
+
+# A person is told well before the companies' own limits, such as Google's three days for an acknowledgement.
+OVERDUE = 24 * 3600 * seam.SECOND
+OVERDUE_DUTIES = Counter(
+    "payplat_overdue_duties_total", "Failed tries at duties older than a day.", ["channel", "what"]
+)
 
 
 class Duties:
@@ -44,19 +52,31 @@ class Duties:
         """Try once and record it."""
         started = seam.now()
         try:
-            error = await self._refund(row)
+            order = await self._orders.get(row.order_no)
+            error = await (self._refund if row.what == "refund" else self._perform)(row, order)
         except PayplatError as trouble:
             error = str(trouble)
         took = (seam.now() - started) // 1000
         attempt = Attempt(ok=not error, milliseconds=took, error=error)
         await record(self._database, QUEUE, row, attempt, _outcome(row, attempt))
 
-    async def _refund(self, row: Row[Any]) -> str:
-        order = await self._orders.get(row.order_no)
+    async def _paid_by(self, order_no: str) -> str:
+        paid_by = select(PAYMENTS.c.transaction_id).where(PAYMENTS.c.order_no == order_no)
+        return str(await self._database.read(lambda c: c.scalar(paid_by)))
+
+    async def _perform(self, row: Row[Any], order: Order) -> str:
+        transaction_id = await self._paid_by(row.order_no)
+        verdict = await self._providers[row.channel].perform(row.what, order, transaction_id)
+        if verdict is not None:
+            await self._orders.settle(verdict)
+        return ""
+
+    async def _refund(self, row: Row[Any], order: Order) -> str:
         if order.status is Status.REFUNDED:
             return ""  # a notice or a person was first
         # The same key on every try: a repeat cannot give the money back twice.
-        verdict = await self._providers[row.channel].refund(order, f"{row.order_no}_{row.cause}")
+        key, transaction_id = f"{row.order_no}_{row.cause}", await self._paid_by(row.order_no)
+        verdict = await self._providers[row.channel].refund(order, transaction_id, key)
         if verdict.state is not State.REFUNDED:
             return "the provider has not confirmed the refund yet"
         settled = await self._orders.settle(verdict)
@@ -72,4 +92,14 @@ def _outcome(row: Row[Any], attempt: Attempt) -> Record:
     if due_at is None:
         log.error("duty exhausted", order_no=row.order_no, what=row.what)
         return Record("duty_id", {"status": "exhausted", "failures": failures}, "duty_exhausted")
-    return Record("duty_id", {"due_at": due_at, "failures": failures})
+    overdue = _overdue(row, attempt)
+    return Record("duty_id", {"due_at": due_at, "failures": failures}, overdue, {"duty": row.what})
+
+
+def _overdue(row: Row[Any], attempt: Attempt) -> str:
+    """Tell a person of a duty that fails for too long; return what the timeline is told."""
+    if seam.now() - row.created_at <= OVERDUE:
+        return ""
+    OVERDUE_DUTIES.labels(row.channel, row.what).inc()
+    log.error("duty overdue", order_no=row.order_no, what=row.what, reason=attempt.error)
+    return "duty_overdue"

@@ -14,11 +14,13 @@
     ├── NotAuthentic                evidence that its provider did not sign
     ├── NotAccepted                 authentic evidence that must not pay this order
     │   ├── UnknownOrder            it names no order of ours
+    │   ├── AnotherOrder            it names another order of ours
+    │   ├── AlreadyPaid             another purchase has paid the order
     │   └── Mismatch                it differs from its order; names what differs
     ├── ProviderError
     │   ├── ProviderRefused         a permanent no
     │   ├── ProviderMisconfigured   our keys or contract are wrong there
-    │   └── ProviderUnavailable     no answer that can be believed: the outcome is unknown
+    │   └── ProviderUnavailable     no answer that can be believed: the outcome is unknown; may name when to come again
     ├── NoAnswer                    a call to another host ended without an HTTP answer
     ├── Overloaded                  a bounded queue is full
     ├── Draining                    this process is shutting down
@@ -95,6 +97,14 @@ class UnknownOrder(NotAccepted):
     """The evidence names no order of ours."""
 
 
+class AnotherOrder(NotAccepted):
+    """The purchase belongs to another order."""
+
+
+class AlreadyPaid(NotAccepted):
+    """Another purchase has paid this order already."""
+
+
 class Mismatch(NotAccepted):
     """The evidence differs from its order."""
 
@@ -123,6 +133,10 @@ class ProviderMisconfigured(ProviderError):
 
 class ProviderUnavailable(ProviderError):
     """The provider gave no answer that can be believed."""
+
+    def __init__(self, message: str | None = None, *, retry_at: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
 
 
 class NoAnswer(PayplatError):

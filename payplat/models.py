@@ -77,7 +77,10 @@ class Base(DeclarativeBase):
 
 
 class OrderRow(Base):
-    """What was sold. ``next_check_at`` is null once nothing is left to ask; a lease moves it ahead."""
+    """What was sold. ``next_check_at`` is null once nothing is left to ask; a lease moves it ahead.
+
+    ``waits`` says that some of the order's evidence waits for the provider's answer.
+    """
 
     __tablename__ = "orders"
     __table_args__ = (
@@ -101,6 +104,7 @@ class OrderRow(Base):
     product_id: Mapped[str] = mapped_column(Id(128))
     sku: Mapped[str] = mapped_column(Id(191))
     quantity: Mapped[int] = mapped_column(Integer)
+    consumable: Mapped[bool] = mapped_column(Integer)
     amount: Mapped[int | None] = mapped_column(BigInteger)
     currency: Mapped[str | None] = mapped_column(Id(3))
     title: Mapped[str] = mapped_column(Text)
@@ -117,6 +121,7 @@ class OrderRow(Base):
     expires_at: Mapped[int] = mapped_column(BigInteger)
     settled_at: Mapped[int | None] = mapped_column(BigInteger)
     next_check_at: Mapped[int | None] = mapped_column(BigInteger)
+    waits: Mapped[bool] = mapped_column(Integer)
     checks: Mapped[int] = mapped_column(Integer)
     lease_token: Mapped[str | None] = mapped_column(Id(32))
 
@@ -145,7 +150,11 @@ class PaymentRow(Base):
 
 
 class RefundRow(Base):
-    """Money that went back. ``amount`` is this refund's own part, null where only the whole is known."""
+    """Money that went back. ``amount`` is this refund's own part, null where the provider states none.
+
+    ``share`` is thousandths of a percent; ``refunded_at`` is when the provider says that it happened; ``returned`` is how
+    many of the order's goods are paid back in all.
+    """
 
     __tablename__ = "refunds"
     __table_args__ = (
@@ -162,19 +171,27 @@ class RefundRow(Base):
     transaction_key: Mapped[str] = mapped_column(Id(64))
     refund_key: Mapped[str] = mapped_column(Id(191))
     amount: Mapped[int | None] = mapped_column(BigInteger)
+    share: Mapped[int | None] = mapped_column(Integer)
+    type: Mapped[str] = mapped_column(Id(32))
     whole: Mapped[bool] = mapped_column(Integer)
+    refunded_at: Mapped[int | None] = mapped_column(BigInteger)
+    returned: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[int] = mapped_column(BigInteger)
     reversed_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class EvidenceRow(Base):
-    """Raw bytes that settled an order, or that could not: kept whole, bounded by the size of a request."""
+    """Raw bytes that settled an order, or that could not: kept whole, bounded by the size of a request.
+
+    ``answer`` is what the provider said when it was asked about them.
+    """
 
     __tablename__ = "evidence"
     __table_args__ = (
         UniqueConstraint("kind", "environment", "sha256"),
         Index(None, "order_no"),
         Index(None, "state", "id"),
+        Index(None, "transaction_key"),
         CheckConstraint(
             "state in ('used','waiting','quarantined','unclaimed','excess')", name="state"
         ),
@@ -186,10 +203,12 @@ class EvidenceRow(Base):
     environment: Mapped[str] = mapped_column(Id(16))
     sha256: Mapped[str] = mapped_column(Id(64))
     order_no: Mapped[str | None] = mapped_column(Id(64))
+    transaction_key: Mapped[str | None] = mapped_column(Id(64))
     source: Mapped[str] = mapped_column(Id(16))
     state: Mapped[str] = mapped_column(Id(16))
     reason: Mapped[str] = mapped_column(Id(64))
     raw: Mapped[bytes] = mapped_column(LongBytes)
+    answer: Mapped[bytes | None] = mapped_column(LongBytes)
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -197,7 +216,12 @@ class EventRow(Base):
     """Something the merchant must learn. ``body`` is sent as it stands here, byte for byte."""
 
     __tablename__ = "events"
-    __table_args__ = (UniqueConstraint("order_no", "type", "cause"), _MYSQL)
+    __table_args__ = (
+        UniqueConstraint("order_no", "type", "cause"),
+        Index(None, "app", "event_id"),
+        Index(None, "app", "type", "event_id"),
+        _MYSQL,
+    )
 
     event_id: Mapped[str] = mapped_column(Id(40), primary_key=True)
     order_no: Mapped[str] = mapped_column(Id(32))
@@ -232,13 +256,16 @@ class DeliveryRow(Base):
 
 
 class DutyRow(Base):
-    """Something owed to a provider, such as giving late money back; leased and retried like a delivery."""
+    """Something owed to a provider, such as giving late money back; leased and retried like a delivery.
+
+    ``held`` ones wait until their order is released.
+    """
 
     __tablename__ = "duties"
     __table_args__ = (
         UniqueConstraint("order_no", "what", "cause"),
         Index(None, "channel", "status", "due_at", "id"),
-        CheckConstraint("status in ('due','done','exhausted')", name="status"),
+        CheckConstraint("status in ('due','held','done','exhausted')", name="status"),
         _MYSQL,
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ MAX_ANSWER = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, whatever its status."""
+    """An HTTP answer, whatever its status; ``retry_after`` and ``date`` are those headers as they came."""
 
     status: int
     body: bytes = field(repr=False)
+    content_type: str
     retry_after: str | None
+    date: str | None
     milliseconds: int
 
 
@@ -31,15 +34,25 @@ class Counterpart:
     """One other side: a provider or a merchant's endpoint.
 
     Each has its own client: with a shared one, slow merchants would starve the verification of payments.
+    A call may take ``timeout`` seconds, its answer ``max_answer`` bytes.
     """
 
-    def __init__(self, *, timeout: float, connections: int = 20) -> None:
+    def __init__(
+        self, *, timeout: float, connections: int = 20, max_answer: int = MAX_ANSWER
+    ) -> None:
         self._client = CurlAsyncHTTPClient(force_instance=True, max_clients=connections)
         self._timeout, self._slots = timeout, asyncio.Semaphore(connections)
-        self._ca_file = _ca_file()
+        self._max_answer, self._ca_file = max_answer, _ca_file()
 
-    async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """POST ``body`` and return the answer, 3xx to 5xx too; raises NoAnswer after the deadline or without one.
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
+        """Make a request and return the answer, 3xx to 5xx too; raises NoAnswer after the deadline or without one.
 
         A call that finds no free connection within the deadline has no answer either.
         """
@@ -49,29 +62,35 @@ class Counterpart:
         except TimeoutError:
             raise NoAnswer("too many calls are waiting") from None
         try:
-            return await self._post(url, body, headers)
+            return await self._fetch(self._prepared(method, url, body, headers))
         finally:
             self._slots.release()
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        request = HTTPRequest(
+    def _prepared(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> HTTPRequest:
+        return HTTPRequest(
             url,
-            method="POST",
+            method=method,
             body=body,
-            headers={"User-Agent": "payplat", **headers},
+            allow_nonstandard_methods=True,  # a POST may have no body
+            # An empty one stops libcurl from calling every body a form.
+            headers={"User-Agent": "payplat", "Content-Type": "", **headers},
             connect_timeout=min(self._timeout, 5),
             request_timeout=self._timeout,
             follow_redirects=False,
             decompress_response=False,
             ca_certs=self._ca_file,
-            prepare_curl_callback=_bound,
+            prepare_curl_callback=self._bound,
         )
+
+    async def _fetch(self, request: HTTPRequest) -> Answer:
         started = time.monotonic()
         try:
             response = await self._client.fetch(request, raise_error=False)
         except Exception as error:
             raise NoAnswer(_reason(error)) from error
-        if response.code == 599 or len(response.body) > MAX_ANSWER:
+        if response.code == 599 or len(response.body) > self._max_answer:
             raise NoAnswer(_reason(response.error))
         return _answer(response, started)
 
@@ -79,19 +98,20 @@ class Counterpart:
         """Close the connections."""
         self._client.close()
 
+    def _bound(self, curl: Any) -> None:
+        curl.setopt(pycurl.MAXFILESIZE, self._max_answer)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+
 
 def _answer(response: HTTPResponse, started: float) -> Answer:
     return Answer(
         response.code,
         response.body,
+        response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
+        response.headers.get("Date"),
         int((time.monotonic() - started) * 1000),
     )
-
-
-def _bound(curl: Any) -> None:
-    curl.setopt(pycurl.MAXFILESIZE, MAX_ANSWER)
-    curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
 
 
 def _reason(error: object) -> str:

@@ -49,7 +49,10 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What we sold to whom. ``amount`` and ``currency`` are None until paid where a store sets the price."""
+    """What we sold to whom. ``amount`` and ``currency`` are None until paid where a store sets the price.
+
+    ``waits`` says that its provider must still be asked about evidence.
+    """
 
     order_no: str
     app: str
@@ -73,6 +76,8 @@ class Order:
     created_at: int
     expires_at: int
     settled_at: int | None
+    consumable: bool = True
+    waits: bool = False
     checks: int = 0
 
 
@@ -87,10 +92,15 @@ class Inbound:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Raw bytes that claim something about a purchase."""
+    """Raw bytes that claim something about a purchase.
+
+    ``answer`` is what the provider said when it was asked about them. The bytes alone name the evidence: the same ones
+    submitted again are the same evidence, whatever is answered then.
+    """
 
     source: Source
     raw: bytes = field(repr=False)
+    answer: bytes = field(default=b"", repr=False)
 
     @cached_property
     def sha256(self) -> str:
@@ -102,22 +112,52 @@ class Evidence:
 class Refund:
     """Money that went back. ``key`` is the provider's own name of this refund.
 
-    Providers state either the ``amount`` of this one refund or the ``total`` of all refunds so far; both are minor units.
-    ``reversed`` says that the provider took the refund back.
+    Providers state the ``amount`` of this one refund, the ``total`` of all refunds so far (both minor units), or the
+    ``share`` of the payment (thousandths of a percent: 100000 is all of it). ``type`` is the provider's word for it,
+    ``at`` when it happened, ``returned`` how many of the order's ``quantity`` are paid back in all. ``reversed`` says
+    that the provider took the refund back; with an empty ``key`` it does not say which one and means what stands of
+    this transaction's refunds until ``at``.
     """
 
     key: str
     amount: int | None = None
     total: int | None = None
+    share: int | None = None
+    type: str = ""
+    at: int | None = None
+    returned: int | None = None
     reversed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a provider says about a purchase that leaves money and state as they are.
+
+    ``key`` is the provider's own name of this notice. It becomes the event ``order.<what>`` where ``is_event`` says so.
+    """
+
+    what: str
+    key: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    is_event: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A duty towards the provider: due at once, or when the merchant has the goods, at the latest after ``seconds``."""
+
+    what: str
+    seconds: int = 0
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What a provider says of one purchase, and by which evidence.
 
-    ``verifier`` names the key or the query that made it believable. ``product`` and ``quantity`` are None where the
-    provider does not repeat them. A partial refund is PAID with a ``refund``; the whole one is REFUNDED.
+    ``verifier`` names the key or the query that made it believable. ``product``, ``quantity`` and ``consumable`` are None
+    where the provider does not repeat them. A partial refund is PAID with a ``refund``; the whole one is REFUNDED.
+    ``objection`` names what makes the purchase unfit to pay any order. ``is_claimed``: not the provider but the client
+    says which order it pays. ``owes`` names the duties towards the provider that arise when this verdict pays its order.
     """
 
     state: State
@@ -132,9 +172,14 @@ class Verdict:
     currency: str | None = None
     product: str | None = None
     quantity: int | None = None
+    consumable: bool | None = None
     payer: str | None = None
     paid_at: int | None = None
     refund: Refund | None = None
+    notice: Notice | None = None
+    objection: str = ""
+    is_claimed: bool = False
+    owes: tuple[Owed, ...] = ()
     note: str = ""
 
     @property

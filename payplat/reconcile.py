@@ -1,27 +1,33 @@
-"""Asking again: a pending order's provider is asked on a growing schedule, until the order is paid or surely closed."""
+"""Asking again: a pending order's provider is asked on a growing schedule, until the order is paid or surely closed.
+
+So is what a client submitted while the provider could not tell, whatever has become of its order.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
-from sqlalchemy import Row
+from sqlalchemy import Row, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
-from payplat.errors import ProviderError
+from payplat.errors import NotAccepted, NotAuthentic, ProviderError, ProviderRefused
 from payplat.lanes import Lane
 from payplat.leases import Queue
 from payplat.models import ORDERS
 from payplat.orders import Orders
 from payplat.provider import EXPIRY_MARGIN, Provider
-from payplat.purchase import Evidence, Order, Source, State, Verdict
+from payplat.purchase import Evidence, Order, Source, State, Status, Verdict
 from payplat.retry import Backoff
 from payplat.rows import order_of
 
 log = structlog.get_logger("payplat")
-QUEUE = Queue(ORDERS, due="next_check_at", waiting=ORDERS.c.status == "pending", lane="channel")
+# No status is left out: only where there is something to ask does an order have a next check.
+QUEUE = Queue(ORDERS, due="next_check_at", waiting=true(), lane="channel")
 _NOTHING = Evidence(Source.RECONCILE, b"")
+# A sweep's lease is a minute, a page may take some seconds.
+_PAGES = 6
 
 
 class Reconciler:
@@ -48,13 +54,39 @@ class Reconciler:
     async def check(self, row: Row[Any]) -> None:
         """Ask about a claimed order and settle what comes; while it stays pending, set its next check."""
         order = order_of(row)
+        waiting = await self._orders.waiting(order) if order.waits else []
+        # No answer is no verdict: what could not be asked stays as it is.
+        is_open = not all([await self._examine(order, evidence) for evidence in waiting])
+        if not waiting and order.status is Status.PENDING:
+            await self._look(order)
+        await self._database.transaction(lambda c: self._postpone(c, row, order, is_open=is_open))
+
+    async def _examine(self, order: Order, evidence: Evidence) -> bool:
+        """Ask about one piece of evidence; return whether that is the end of it."""
+        reason = ""
         try:
-            await self._orders.settle(await self._ask(order))
-            self._wake()
+            verdict = await self._providers[order.channel].verify(order, evidence)
+            if verdict.state is State.PENDING:
+                return False
+            await self._settle(verdict)
+        except (NotAccepted, NotAuthentic, ProviderRefused) as error:
+            log.warning("evidence of no use", order_no=order.order_no, reason=str(error))
+            reason = "refused"
         except ProviderError as error:
-            # No answer is no verdict: the order stays as it is.
             log.warning("check failed", order_no=order.order_no, reason=str(error))
-        await self._database.transaction(lambda c: self._postpone(c, row, order))
+            return False
+        await self._orders.answered(order, evidence, reason)
+        return True
+
+    async def _look(self, order: Order) -> None:
+        try:
+            await self._settle(await self._ask(order))
+        except ProviderError as error:
+            log.warning("check failed", order_no=order.order_no, reason=str(error))
+
+    async def _settle(self, verdict: Verdict) -> None:
+        await self._orders.settle(verdict)
+        self._wake()
 
     async def _ask(self, order: Order) -> Verdict:
         provider = self._providers[order.channel]
@@ -65,13 +97,50 @@ class Reconciler:
             verdict = await provider.verify(order, _NOTHING)
         return verdict
 
-    async def _postpone(self, connection: AsyncConnection, row: Row[Any], order: Order) -> None:
-        # Settling took the lease token away; then this changes nothing.
+    async def _postpone(
+        self, connection: AsyncConnection, row: Row[Any], order: Order, *, is_open: bool
+    ) -> None:
+        # Settling took the lease token away, unless evidence waits; then this changes nothing.
         checks = order.checks + 1
-        values = {"next_check_at": self._next(order, checks), "checks": checks}
-        await QUEUE.release(connection, row, {**values, "lease_token": None})
+        status = select(ORDERS.c.status).where(ORDERS.c.order_no == order.order_no)
+        is_pending = (await connection.execute(status)).scalar() == Status.PENDING
+        values = {
+            "next_check_at": self._next(order, checks, is_open) if is_open or is_pending else None,
+            "checks": checks,
+            "waits": int(is_open),
+            "lease_token": None,
+        }
+        await QUEUE.release(connection, row, values)
 
-    def _next(self, order: Order, checks: int) -> int:
+    def _next(self, order: Order, checks: int, is_open: bool) -> int:  # noqa: FBT001 - private
         now, closing = seam.now(), order.expires_at + EXPIRY_MARGIN + seam.SECOND
         due = now + int(self._backoff.delay(checks + 1) * seam.SECOND)
+        if now < closing and not is_open and not self._providers[order.channel].knows_orders:
+            return closing
         return min(due, closing) if now < closing else due
+
+
+def first_check(provider: Provider, backoff: Backoff, expires_at: int, now: int) -> int:
+    """Return when a new order is first asked about: a store has nothing to be asked before the order's end."""
+    if provider.knows_orders:
+        return now + int(backoff.delay(1) * seam.SECOND)
+    return expires_at + EXPIRY_MARGIN + seam.SECOND
+
+
+class MissedNotices:
+    """The sweep of one channel that asks its provider for notifications that never came."""
+
+    def __init__(self, orders: Orders, provider: Provider, wake: Callable[[], None]) -> None:
+        self._orders, self._provider, self._wake = orders, provider, wake
+
+    async def run(self, position: str) -> str:
+        """Settle what is found from ``position`` on, a few pages at most; return where the next run begins."""
+        for _ in range(_PAGES):
+            missed = await self._provider.missed(position)
+            for verdict in missed.verdicts:
+                await self._orders.settle(verdict)
+                self._wake()
+            position = missed.position
+            if not missed.has_more:
+                break
+        return position

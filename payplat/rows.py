@@ -1,13 +1,16 @@
 """Rows and records: how orders are read, and what opening and settling write. Pure functions, no statement."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Row
 
 from payplat import seam
-from payplat.purchase import LatePolicy, Order, Status, Verdict
+from payplat.purchase import Evidence, LatePolicy, Order, Status, Verdict
+from payplat.refunds import KnownRefund
 
 Values = dict[str, Any]
 
@@ -36,18 +39,12 @@ class Draft:
 
 
 @dataclass(slots=True)
-class KnownRefund:
-    """A refund on record, of one transaction. ``amount`` is None where only the whole is known."""
-
-    transaction_key: str
-    amount: int | None
-    whole: bool
-    reversed: bool
-
-
-@dataclass(slots=True)
 class Writes:
-    """Rows to be stored, by table; ``reversals`` are the keys of refunds taken back."""
+    """Rows to be stored, by table.
+
+    ``reversals`` are the keys of refunds taken back, ``freed`` the orders whose held duties are due, ``claims`` the
+    transactions whose unclaimed evidence has found its order.
+    """
 
     payments: list[Values] = field(default_factory=list)
     refunds: list[Values] = field(default_factory=list)
@@ -57,6 +54,8 @@ class Writes:
     deliveries: list[Values] = field(default_factory=list)
     duties: list[Values] = field(default_factory=list)
     timeline: list[Values] = field(default_factory=list)
+    freed: list[str] = field(default_factory=list)
+    claims: dict[str, str] = field(default_factory=dict)
     # Lines about evidence that changed nothing: told once, however often it comes.
     alerts: list[Values] = field(default_factory=list)
 
@@ -69,10 +68,29 @@ def evidence_row(verdict: Verdict, now: int, state: str, reason: str) -> Values:
         "environment": verdict.environment,
         "sha256": verdict.evidence.sha256,
         "order_no": named,
+        "transaction_key": verdict.transaction_key if verdict.transaction_id else None,
         "source": verdict.evidence.source.value,
         "state": state,
         "reason": reason,
         "raw": verdict.evidence.raw,
+        "answer": verdict.evidence.answer or None,
+        "created_at": now,
+    }
+
+
+def waiting_row(order: Order, evidence: Evidence, now: int) -> Values:
+    """Return evidence that its provider must still be asked about, as a row."""
+    return {
+        "kind": order.kind,
+        "environment": order.environment,
+        "sha256": evidence.sha256,
+        "order_no": order.order_no,
+        "transaction_key": None,
+        "source": evidence.source.value,
+        "state": "waiting",
+        "reason": "",
+        "raw": evidence.raw,
+        "answer": None,
         "created_at": now,
     }
 
@@ -84,12 +102,10 @@ def event_rows(
     transaction_id: str | None,
     now: int,
     cause: str = "",
-    refund: KnownRefund | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Values, list[Values]]:
-    """Return an event and its deliveries to every endpoint, as rows."""
-    data = _event_data(order, transaction_id)
-    if refund is not None:
-        data["refund"] = {"id": cause, "amount": refund.amount, "total": order.refunded}
+    """Return an event and its deliveries to every endpoint, as rows; ``more`` is what only this type tells."""
+    data = {**_event_data(order, transaction_id), **more}
     payload = {"type": kind, "timestamp": seam.rfc3339(now), "data": data}
     row: Values = {
         "event_id": f"evt_{seam.new_id()}",
@@ -159,6 +175,10 @@ def refund_row(verdict: Verdict, order_no: str, key: str, known: KnownRefund, no
         "transaction_key": known.transaction_key,
         "refund_key": key,
         "amount": known.amount,
+        "share": known.share,
+        "type": known.type,
+        "refunded_at": known.at,
+        "returned": known.returned,
         "whole": int(known.whole),
         "created_at": now,
         "reversed_at": now if known.reversed else None,
@@ -196,6 +216,8 @@ def order_of(row: Row[Any]) -> Order:
         created_at=row.created_at,
         expires_at=row.expires_at,
         settled_at=row.settled_at,
+        consumable=bool(row.consumable),
+        waits=bool(row.waits),
         checks=row.checks,
     )
 

@@ -11,6 +11,8 @@ import time
 from datetime import UTC, datetime
 
 SECOND = 1_000_000
+# How far a process's clock may be off the database's, in seconds; `payplat doctor` finds the one that is.
+MOST_SKEW = 5.0
 
 
 class World:

@@ -14,10 +14,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -151,6 +159,19 @@ class ChannelSettings(Section):
     app: Name = "default"
     kind: Name | None = None
     late: LatePolicy = LatePolicy.DELIVER
+
+
+class StoreSettings(ChannelSettings):
+    """What every store has: an environment of its own in which nobody pays, for review and tests."""
+
+    sandbox: Literal["refuse", "testers"] = "refuse"
+    testers: list[Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _names_testers(self) -> Self:
+        if bool(self.testers) != (self.sandbox == "testers"):
+            raise ValueError("sandbox = testers and a list of testers belong together")
+        return self
 
 
 class Settings(Section):

@@ -21,7 +21,7 @@ FLOORS = {
     6: "registry",
     5: "handlers.*",
     4: "attempts deliveries duties lanes reconcile sweeps",
-    3: "decisions orders rows timeline",
+    3: "checks decisions events orders records refunds rows timeline",
     2: "database group_commit leases migrations.* outbound schema",
     1: "catalogue logs models settings",
     0: "errors money provider purchase retry seam",

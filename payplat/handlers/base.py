@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -39,6 +40,8 @@ ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
     errors.Conflict: ErrorAnswer(409, "conflict"),
     errors.NotAuthentic: ErrorAnswer(400, "not_authentic"),
     errors.UnknownOrder: ErrorAnswer(404, "unknown_order"),
+    errors.AnotherOrder: ErrorAnswer(409, "another_order"),
+    errors.AlreadyPaid: ErrorAnswer(409, "already_paid"),
     errors.Mismatch: ErrorAnswer(409, "mismatch"),
     errors.NotAccepted: ErrorAnswer(409, "not_accepted"),
     errors.ProviderRefused: ErrorAnswer(422, "provider_refused"),
@@ -121,12 +124,11 @@ class BaseHandler(RequestHandler):
 
     def read_json(self, model: type[Model]) -> Model:
         """Return the body as ``model``; raises InvalidRequest that names the field."""
-        try:
-            return model.model_validate(_parse_json(self.inbound.body))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"]) or None
-            raise errors.InvalidRequest(first["msg"], field=field) from None
+        return _checked(model, _parse_json(self.inbound.body))
+
+    def read_query(self, model: type[Model]) -> Model:
+        """Return the query as ``model``; raises InvalidRequest that names the field."""
+        return _checked(model, _parse_query(self.request.query))
 
     def answer(self, status: int, content: Mapping[str, Any]) -> None:
         """Answer with JSON."""
@@ -179,6 +181,24 @@ class NotFoundHandler(BaseHandler):
         """Answer every method with our JSON 404."""
         super().prepare()
         raise errors.NotFound
+
+
+def _checked(model: type[Model], content: Any) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        raise errors.InvalidRequest(first["msg"], field=field) from None
+
+
+def _parse_query(query: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in found:
+            raise errors.InvalidRequest("The parameter is given twice.", field=name)
+        found[name] = value
+    return found
 
 
 def _parse_json(body: bytes) -> Any:

@@ -14,6 +14,7 @@ from payplat.handlers.orders import order_answer
 from payplat.handlers.pay import PREPARING_SECONDS, AbstractPay
 from payplat.orders import Orders
 from payplat.purchase import Order, Prepared, Status
+from payplat.reconcile import first_check
 from payplat.rows import Draft
 from payplat.settings import Settings
 
@@ -92,7 +93,7 @@ class CreateOrder(AbstractPay):
             app=channel.settings.app,
             channel=channel.name,
             kind=provider.kind,
-            environment=self.configuration.environment,
+            environment=provider.environment_of(request.receiver),
             account=provider.account,
             method=method,
             product_id=request.product_id,
@@ -111,13 +112,15 @@ class CreateOrder(AbstractPay):
             expires_at=_whole_second(now)
             + self.configuration.orders.lifetime_seconds * seam.SECOND,
             settled_at=None,
+            consumable=product.consumable,
         )
+        backoff = self.configuration.checks.backoff()
         return Draft(
             order,
             idempotency_key=self._idempotency_key(),
             request_sha256=hashlib.sha256(request.model_dump_json().encode()).hexdigest(),
             preparing_until=self._preparing_until(method, now),
-            next_check_at=now + int(self.configuration.checks.backoff().delay(1) * seam.SECOND),
+            next_check_at=first_check(provider, backoff, order.expires_at, now),
         )
 
     def _preparing_until(self, method: str, now: int) -> int:

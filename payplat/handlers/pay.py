@@ -8,16 +8,28 @@ from prometheus_client import Counter
 
 from payplat import seam
 from payplat.decisions import Result, Settled
-from payplat.errors import Mismatch, NotAuthentic, UnknownOrder
+from payplat.errors import (
+    AlreadyPaid,
+    AnotherOrder,
+    Mismatch,
+    NotAuthentic,
+    OrderNotFound,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    UnknownOrder,
+)
 from payplat.handlers.base import BaseHandler
-from payplat.orders import Orders
+from payplat.handlers.orders import order_answer
+from payplat.orders import Orders, fits
 from payplat.provider import Account, Provider
-from payplat.purchase import Order, Prepared, Verdict
+from payplat.purchase import Evidence, Order, Prepared, State, Verdict
 from payplat.settings import ChannelSettings
 
 log = structlog.get_logger("payplat")
 # How long one request may ask the provider for payment parameters before a repeat of it may ask too; seconds.
 PREPARING_SECONDS = 20.0
+# A worker looks at evidence that could not be verified at once after so long, then on the checks' schedule.
+FIRST_LOOK = 2 * seam.SECOND
 FORGED = Counter(
     "payplat_forged_total", "Evidence refused because its provider did not sign it.", ["channel"]
 )
@@ -98,6 +110,35 @@ class AbstractPay(BaseHandler):
         Must believe nothing that the client says about state or price. May raise any PayplatError.
         """
         raise NotImplementedError
+
+    async def find_order(self, order_no: str) -> Order:
+        """Return the order that a client names; raises OrderNotFound, also for one of another channel."""
+        order = await self.orders.get(order_no) if fits(order_no) else None
+        if order is None or order.channel != self.channel:
+            raise OrderNotFound
+        return order
+
+    async def examine(self, order_no: str, evidence: Evidence) -> None:
+        """Have the provider verify what a client submitted for its order; answer 200 with the order as it then stands.
+
+        Answers 202 while the provider cannot tell: the evidence is kept, and a job asks again. Raises OrderNotFound,
+        NotAuthentic, ProviderRefused, NotAccepted.
+        """
+        order = await self.find_order(order_no)
+        try:
+            verdict = await self.provider.verify(order, evidence)
+        except (ProviderUnavailable, ProviderMisconfigured) as error:
+            self.log_exception(type(error), error, None)
+            verdict = None
+        if verdict is None or verdict.state is State.PENDING:
+            await self.orders.keep(order, evidence, seam.now() + FIRST_LOOK)
+            return self.answer(202, order_answer(order))
+        settled = await self.confirm(verdict)
+        if settled.order is None or settled.order.order_no != order_no:
+            raise AnotherOrder
+        if settled.result is Result.EXCESS:
+            raise AlreadyPaid
+        return self.answer(200, order_answer(settled.order))
 
     async def confirm(self, verdict: Verdict) -> Settled:
         """Settle the verdict in the ledger, then let the merchant know.

@@ -261,7 +261,7 @@ async def test_a_large_callback_is_refused(client):
 
 async def test_a_channel_that_is_not_open_is_not_there(client):
     """A callback for a channel that nobody opened is our JSON 404; another method is 405 with Allow."""
-    reply = await client.callback(b"x=1", "/v1/callback/apple")
+    reply = await client.callback(b"x=1", "/v1/callback/pigeon")
     assert (reply.status, reply.json["code"]) == (404, "not_found")
     reply = await client.call("GET", "/v1/callback/alipay")
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")

@@ -19,7 +19,9 @@ from payplat.orders import Orders
 from payplat.purchase import (
     Evidence,
     LatePolicy,
+    Notice,
     Order,
+    Owed,
     Refund,
     Source,
     State,
@@ -34,6 +36,7 @@ TERMS = {
     "shop_hold": Terms(LatePolicy.HOLD, ("default/main",)),
     "shop_refund": Terms(LatePolicy.REFUND, ("default/main",)),
     "store": Terms(LatePolicy.DELIVER, ("default/main",)),
+    "store_hold": Terms(LatePolicy.HOLD, ("default/main",)),
 }
 PRICE = 600
 TABLES: dict[str, Table] = dict(Base.metadata.tables)
@@ -192,8 +195,15 @@ def _order(channel: str) -> Order:
     )
 
 
-def says(order: Order, state: State, *, source: Source = Source.CALLBACK, **facts: Any) -> Verdict:
-    """Return a verdict about ``order``; equal facts come with equal evidence."""
+def says(
+    order: Order,
+    state: State,
+    *,
+    source: Source = Source.CALLBACK,
+    evidence: Evidence | None = None,
+    **facts: Any,
+) -> Verdict:
+    """Return a verdict about ``order``; equal facts come with equal ``evidence`` unless a test brings its own."""
     told = {
         "kind": order.kind,
         "environment": order.environment,
@@ -203,7 +213,7 @@ def says(order: Order, state: State, *, source: Source = Source.CALLBACK, **fact
         **facts,
     }
     raw = json.dumps({"state": state, **told}, sort_keys=True, default=_plain).encode()
-    return Verdict(state, evidence=Evidence(source, raw), **told)
+    return Verdict(state, evidence=evidence or Evidence(source, raw), **told)
 
 
 def payment(order: Order) -> dict[str, Any]:
@@ -223,6 +233,12 @@ def paid(order: Order, transaction: str | None = None, **facts: Any) -> Verdict:
     return says(order, State.PAID, **{**named, **payment(order), **facts})
 
 
+def claimed(order: Order, transaction: str | None = None, **facts: Any) -> Verdict:
+    """Return the verdict of a purchase without an order number, which its client says pays ``order``."""
+    told = {"is_claimed": True, "owes": (Owed("bind"),), "source": Source.VERIFY}
+    return paid(order, transaction, **{**told, **facts})
+
+
 def closed(order: Order, **facts: Any) -> Verdict:
     """Return the verdict that closes ``order``."""
     return says(order, State.CLOSED, **facts)
@@ -234,21 +250,34 @@ def refund(
     *,
     part: int | None = None,
     total: int | None = None,
+    share: int | None = None,
+    at: int | None = None,
     whole: bool = False,
     **facts: Any,
 ) -> Verdict:
-    """Return a verdict of money going back: this refund's own ``part`` of it, or the ``total`` so far.
+    """Return a verdict of money going back: this refund's own ``part`` of it, the ``total`` so far, or a ``share``.
 
     It says nothing about the payment itself unless ``facts`` does.
     """
-    named = {"transaction_id": transaction_of(order), "refund": Refund(key, part, total)}
+    told = Refund(key, part, total, share, "by_hand" if share else "", at)
+    named = {"transaction_id": transaction_of(order), "refund": told}
     return says(order, State.REFUNDED if whole else State.PAID, **{**named, **facts})
 
 
-def reversal(order: Order, key: str = "r1", **facts: Any) -> Verdict:
-    """Return the verdict that a refund was taken back."""
-    named = {"transaction_id": transaction_of(order), "refund": Refund(key, reversed=True)}
+def reversal(order: Order, key: str = "r1", *, at: int | None = None, **facts: Any) -> Verdict:
+    """Return the verdict that a refund was taken back; without a ``key``, what stands of them until ``at``."""
+    named = {"transaction_id": transaction_of(order), "refund": Refund(key, at=at, reversed=True)}
     return says(order, State.PAID, **{**named, **facts})
+
+
+def noticed(
+    order: Order, what: str = "consumption_requested", key: str = "n1", **facts: Any
+) -> Verdict:
+    """Return a verdict that leaves money and state as they are; one with a ``detail`` is for the merchant too."""
+    detail = facts.pop("detail", {})
+    told = Notice(what, key, detail, is_event=bool(detail))
+    named = {"transaction_id": transaction_of(order), "notice": told}
+    return says(order, State.UNKNOWN, **{**named, **facts})
 
 
 def _plain_rows(result: Result) -> list[dict[str, Any]]:

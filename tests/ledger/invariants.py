@@ -183,16 +183,28 @@ def refunds_within_payment(books: Books, order: Row) -> Iterator[str]:
 
 
 def waiting_is_scheduled(books: Books, order: Row) -> Iterator[str]:
-    """A pending order has a next check, and no other has."""
-    if (order["next_check_at"] is not None) != (order["status"] == "pending"):
-        yield f"{order['status']}, next check {order['next_check_at']}"
+    """An order has a next check while it is pending or evidence waits, and no other has; what waits is not forgotten."""
+    if (order["next_check_at"] is not None) != (order["status"] == "pending" or order["waits"]):
+        yield f"{order['status']}, waits {order['waits']}, next check {order['next_check_at']}"
+    waiting = [row for row in books.of("evidence", order) if row["state"] == "waiting"]
+    if waiting and not order["waits"]:
+        yield f"{len(waiting)} pieces of evidence wait, and nobody will ask"
 
 
-def late_money_is_owed(books: Books, order: Row) -> Iterator[str]:
-    """Late money is owed back at most once, and only where the channel says so."""
+def duties_have_reasons(books: Books, order: Row) -> Iterator[str]:
+    """Late money is owed back only where the channel says so, another duty only by a payment."""
     for duty in books.of("duties", order):
-        if "held" not in books.path(order) or books.terms[order["channel"]].late != "refund":
+        is_late = "held" in books.path(order) and books.terms[order["channel"]].late == "refund"
+        if not (is_late if duty["what"] == "refund" else books.payment(order)):
             yield f"{duty['what']} is owed without a reason"
+
+
+def duties_wait_for_release(books: Books, order: Row) -> Iterator[str]:
+    """What a payment owes waits exactly as long as nobody has decided to deliver; a refund never waits."""
+    for duty in books.of("duties", order):
+        must_wait = duty["what"] != "refund" and "paid" not in books.path(order)
+        if (duty["status"] == "held") != must_wait:
+            yield f"{duty['what']} is {duty['status']} after {' → '.join(books.path(order))}"
 
 
 RULES: list[Callable[[Books, Row], Iterator[str]]] = [
@@ -205,7 +217,8 @@ RULES: list[Callable[[Books, Row], Iterator[str]]] = [
     refunds_are_told,
     refunds_within_payment,
     waiting_is_scheduled,
-    late_money_is_owed,
+    duties_have_reasons,
+    duties_wait_for_release,
 ]
 
 

@@ -13,8 +13,9 @@ from sqlalchemy.engine import make_url
 from payplat.decisions import Case, Result
 from payplat.errors import DatabaseUnavailable
 from payplat.models import OrderRow
-from payplat.orders import StaleBatch, _compare_and_set
 from payplat.purchase import Status
+from payplat.records import StaleBatch, compare_and_set
+from payplat.refunds import RefundBook
 from payplat.rows import Writes
 from tests.ledger.build import PRICE, TERMS, closed, ledger_on, on_mariadb, paid, refund, reversal
 
@@ -113,9 +114,9 @@ async def test_a_status_that_changed_meanwhile(ledger):
     await ledger.settle(closed(orders[1]))
     before = {order.order_no: order for order in orders}
     settled = replace(orders[0], status=Status.HELD, settled_at=1)
-    cases = {n: Case(settled, None, None, {}, TERMS["shop"], 1, Writes()) for n in before}
+    cases = {n: Case(settled, None, None, RefundBook(), TERMS["shop"], 1, Writes()) for n in before}
     with pytest.raises(StaleBatch):
-        await ledger.database.transaction(lambda c: _compare_and_set(c, before, cases))
+        await ledger.database.transaction(lambda c: compare_and_set(c, before, cases))
     statuses = [(await ledger.now(order)).status for order in orders]
     assert statuses == [Status.PENDING, Status.CLOSED]
 

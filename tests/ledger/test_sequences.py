@@ -15,14 +15,17 @@ from payplat.database import Database
 from payplat.decisions import Case
 from payplat.orders import _settle_one
 from payplat.purchase import Order, State
-from payplat.rows import Writes
+from payplat.records import Loaded
+from payplat.refunds import RefundBook
 from tests.ledger.build import (
     PRICE,
     TERMS,
+    claimed,
     closed,
     draft,
     forget,
     ledger_on,
+    noticed,
     paid,
     payment,
     refund,
@@ -35,12 +38,18 @@ from tests.ledger.invariants import breaches
 # What depends on the moment, or counts the rows of all tests.
 NOT_COMPARED = {"id", "event_id", "lease_token", "created_at", "due_at", "at", "verified_at"}
 ONLY_IF_THERE = {"settled_at", "next_check_at", "reversed_at"}
-KINDS = "paid paid paid closed part part total total whole reversal reversal dear pending unknown"
+KINDS = (
+    "paid paid paid closed part part total total whole reversal reversal dear pending unknown "
+    "claim share unnamed unnamed notice remark"
+)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One verdict about the order of that number, naming the transaction of the order ``lender``."""
+    """One verdict about the order of that number, naming the transaction of the order ``lender``.
+
+    A stray one names no order; refunds and their reversals happened ``at`` that time.
+    """
 
     order: int
     lender: int
@@ -49,6 +58,8 @@ class Step:
     amount: int
     transaction: str
     has_facts: bool
+    at: int
+    is_stray: bool
 
     def verdict(self, orders):
         """Return it as a verdict."""
@@ -56,15 +67,22 @@ class Step:
         facts = {"transaction_id": f"T{self.transaction}-{lender.order_no}"}
         if self.has_facts:
             facts |= payment(order)
-        key = f"{order.order_no}:{self.key}"
+        if self.is_stray:
+            facts |= {"order_no": None}
+        key, at = f"{order.order_no}:{self.key}", {"at": self.at}
         make = {
             "paid": lambda: paid(order, **facts),
             "dear": lambda: paid(order, **{**facts, "amount": PRICE + 1}),
             "closed": lambda: closed(order, **facts),
-            "part": lambda: refund(order, key, part=self.amount, **facts),
-            "total": lambda: refund(order, key, total=self.amount, **facts),
-            "whole": lambda: refund(order, key, whole=True, **facts),
+            "claim": lambda: claimed(order, **facts | payment(order)),
+            "part": lambda: refund(order, key, part=self.amount, **at, **facts),
+            "total": lambda: refund(order, key, total=self.amount, **at, **facts),
+            "whole": lambda: refund(order, key, whole=True, **at, **facts),
+            "share": lambda: refund(order, key, share=50_000, **at, **facts),
             "reversal": lambda: reversal(order, key, **facts),
+            "unnamed": lambda: reversal(order, "", **at, **facts),
+            "notice": lambda: noticed(order, key=self.key, detail={"reason": "other"}, **facts),
+            "remark": lambda: noticed(order, "refund_declined", self.key, **facts),
         }
         return make.get(self.kind, lambda: says(order, State(self.kind), **facts))()
 
@@ -78,8 +96,10 @@ strays = st.builds(
     amount=st.sampled_from([0, 100, 100, 250, 350, PRICE, PRICE + 1]),
     transaction=st.sampled_from(["", "", "", "other"]),
     has_facts=st.booleans(),
+    at=st.sampled_from([10, 20, 30]),
+    is_stray=st.sampled_from([False, False, False, True]),
 )
-steps = strays.map(lambda step: replace(step, lender=step.order))
+steps = strays.map(lambda step: replace(step, lender=step.order, is_stray=False))
 plans = st.tuples(
     st.lists(st.sampled_from(sorted(TERMS)), min_size=2, max_size=2),
     st.lists(st.lists(steps | steps | steps | strays, min_size=1, max_size=6), max_size=4),
@@ -107,18 +127,24 @@ def test_decisions_keep_the_books_right(plan):
 
 def on_paper(orders, verdicts):
     """Decide verdicts one after the other; return the rows as a database would then hold them."""
-    writes, owners, now = Writes(), {}, seam.now()
-    cases = {
-        order.order_no: Case(order, None, None, {}, TERMS[order.channel], now, writes)
-        for order in orders
-    }
+    loaded, now = Loaded(), seam.now()
+    writes, cases = loaded.writes, loaded.cases
+    for order in orders:
+        case = Case(order, None, None, RefundBook(), TERMS[order.channel], now, writes)
+        cases[order.order_no] = case
     for verdict in verdicts:
-        _settle_one(cases, verdict, owners, writes, now)
+        _settle_one(loaded, verdict)
     tables = {field.name: getattr(writes, field.name) for field in fields(writes)}
     for taken_back in writes.reversals:
         for row in writes.refunds:
             if row["refund_key"] == taken_back["refund_key"]:
                 row["reversed_at"] = now
+    for row in writes.evidence:
+        if row["state"] == "unclaimed" and row["transaction_key"] in writes.claims:
+            row["state"] = "used"
+    for duty in writes.duties:
+        if duty["status"] == "held" and duty["order_no"] in writes.freed:
+            duty["status"] = "due"
     by_hash = {row["sha256"]: row for row in writes.evidence}
     used = {row["sha256"]: row for row in writes.evidence if row["state"] == "used"}
     tables["evidence"] = [*(by_hash | used).values()]
@@ -201,7 +227,7 @@ def two_ledgers(engines, request, tmp_path):
     ids=["sqlite", "mariadb", "both"],
 )
 def test_groups_and_engines_make_no_difference(request, tmp_path, engines, examples):
-    """Payments, closes, refunds, reversals, excess and mismatches give the same rows however they are stored."""
+    """Payments, claims, closes, refunds, reversals, notices, excess and mismatches give the same rows everywhere."""
     request.node.user_properties.append(("lane", engines[-1]))
     with two_ledgers(engines, request, tmp_path) as (runner, ledgers):
 

@@ -33,14 +33,15 @@ async def names(ledger, table, column, order=None):
 async def test_a_payment_is_written_whole(ledger):
     """Order, payment, event, a delivery for each endpoint, evidence and story come into being together."""
     order = await ledger.open()
-    verdict = paid(order, payer="buyer-1", paid_at=123)
+    verdict = paid(order, payer="buyer-1", paid_at=order.created_at)
     settled = await ledger.orders.settle(verdict)
     assert (settled.result, settled.field) == (Result.PAID, "")
     assert settled.order == await ledger.now(order)
     assert settled.order.status is Status.PAID
     (row,) = await ledger.rows("payments")
-    stated = payment(order) | {"payer": "buyer-1", "paid_at": 123, "verifier": "key:test"}
+    stated = payment(order) | {"payer": "buyer-1", "verifier": "key:test"}
     assert stated.items() <= row.items()
+    assert row["paid_at"] == order.created_at
     assert row["evidence_sha256"] == verdict.evidence.sha256
     assert await names(ledger, "events", "type") == ["order.paid"]
     assert await names(ledger, "deliveries", "endpoint") == list(TERMS["shop"].endpoints)

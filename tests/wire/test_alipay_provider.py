@@ -362,7 +362,7 @@ async def test_an_answer_about_another_order_is_none(asking, gateway, method):
     gateway.answers = [reply(success(out_trade_no="0" * 32, fund_change="Y", qr_code="x"), method)]
     asked = {
         QUERY: lambda: asking.verify(order(), ASKED),
-        REFUND: lambda: asking.refund(order(), "late"),
+        REFUND: lambda: asking.refund(order(), "T1", "late"),
         PRECREATE: lambda: asking.prepare(order(method="qr")),
     }
     with pytest.raises(ProviderUnavailable, match="another order"):
@@ -480,7 +480,7 @@ async def test_a_refund_is_done_when_money_has_moved(asking, gateway, answers, s
     """A success of the call alone is not: then the refund itself is asked for, under the same number."""
     nodes = [{**answer, "trade_no": TRADE_NO} for answer in answers]
     gateway.answers = [reply(n, m) for n, m in zip(nodes, (REFUND, REFUND_QUERY), strict=False)]
-    verdict = await asking.refund(order(refunded=880), "late")
+    verdict = await asking.refund(order(refunded=880), "T1", "late")
     assert verdict.state is state
     done = state is State.REFUNDED
     assert verdict.refund == (Refund(f"{TRADE_NO}/late", total=8880) if done else None)
@@ -494,7 +494,7 @@ async def test_a_refund_without_answer_is_not_done(asking, gateway):
     """And it is not repeated here: whoever asked for it asks again with the same number."""
     gateway.answers = [reply(refusal("40004", "ACQ.SYSTEM_ERROR"), REFUND)]
     with pytest.raises(ProviderUnavailable):
-        await asking.refund(order(), "late")
+        await asking.refund(order(), "T1", "late")
     assert gateway.methods == [REFUND]
 
 

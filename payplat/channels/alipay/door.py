@@ -7,13 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from payplat.channels.alipay.keys import Keys, certified_keys, plain_keys
 from payplat.channels.alipay.provider import AlipayProvider
-from payplat.errors import OrderNotFound
 from payplat.handlers.base import ErrorAnswer
 from payplat.handlers.orders import order_answer
 from payplat.handlers.pay import AbstractPay
-from payplat.orders import fits
 from payplat.provider import Account, Provider
-from payplat.purchase import Evidence, Order, Source, Status
+from payplat.purchase import Evidence, Source, Status
 from payplat.settings import ChannelSettings, Url
 
 GATEWAYS = {
@@ -86,7 +84,7 @@ class Alipay(AbstractPay):
 
     async def verify_order(self) -> None:
         """Ask Alipay about the order and answer with it; a paid one needs no question."""
-        order = await self._order()
+        order = await self.find_order(self.read_json(VerifyRequest).order_no)
         if order.status in (Status.PENDING, Status.CLOSED):
             verdict = await self.provider.verify(order, Evidence(Source.VERIFY, b""))
             order = (await self.confirm(verdict)).order or order
@@ -101,13 +99,6 @@ class Alipay(AbstractPay):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish("fail")
         return None
-
-    async def _order(self) -> Order:
-        order_no = self.read_json(VerifyRequest).order_no
-        order = await self.orders.get(order_no) if fits(order_no) else None
-        if order is None or order.channel != self.channel:
-            raise OrderNotFound
-        return order
 
 
 def _list(value: str | list[str]) -> list[str]:

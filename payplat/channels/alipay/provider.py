@@ -82,7 +82,7 @@ class AlipayProvider(Provider):
         timeout: float,
     ) -> None:
         self._app_id, self._keys, self._gateway = app_id, keys, gateway
-        self._notify_url, self._environment = account.notify_url, account.environment
+        self._notify_url, self.environment = account.notify_url, account.environment
         self._product_codes = product_codes
         self._company = Counterpart(timeout=timeout)
         self.account = f"{app_id}/{seller_id}"
@@ -136,7 +136,7 @@ class AlipayProvider(Provider):
         except ProviderRefused as error:
             log.info("close refused", order_no=order.order_no, code=error.code)
 
-    async def refund(self, order: Order, key: str) -> Verdict:
+    async def refund(self, order: Order, transaction_id: str, key: str) -> Verdict:  # noqa: ARG002
         """Give everything back by ``alipay.trade.refund``; ``key`` is its ``out_request_no``."""
         content = {
             "out_trade_no": order.order_no,
@@ -251,7 +251,7 @@ class AlipayProvider(Provider):
         return Verdict(
             state,
             self.kind,
-            self._environment,
+            self.environment,
             order_no=order_no,
             evidence=evidence,
             verifier=verifier,
@@ -285,7 +285,7 @@ class AlipayProvider(Provider):
         headers = {"Content-Type": "application/x-www-form-urlencoded;charset=utf-8"}
         url = f"{self._gateway}?{query_string(parameters)}"
         try:
-            answer = await self._company.post(url, body, headers)
+            answer = await self._company.request("POST", url, body=body, headers=headers)
         except NoAnswer as error:
             raise ProviderUnavailable(f"The gateway gave no answer: {error}.") from error
         told, number = self._read_answer(answer, method), content["out_trade_no"]
