@@ -1,0 +1,135 @@
+"""Google Play's door: the steps of a purchase in which Google Play differs."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from payplat import seam
+from payplat.channels.google.access import AccessTokens, ServiceAccount
+from payplat.channels.google.provider import GoogleProvider
+from payplat.channels.google.publisher_api import PublisherApi
+from payplat.channels.google.push import PushAuth
+from payplat.channels.google.push_keys import PushKeys
+from payplat.errors import NotAccepted, NotAuthentic, OrderNotFound
+from payplat.handlers.base import ErrorAnswer
+from payplat.handlers.pay import FIRST_LOOK, AbstractPay
+from payplat.provider import Account, Provider
+from payplat.purchase import Evidence, Source, State, Verdict
+from payplat.settings import ChannelSettings, StoreSettings, Url
+
+API = "https://androidpublisher.googleapis.com"
+CERTS = "https://www.googleapis.com/oauth2/v3/certs"
+TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+
+
+class GoogleSettings(StoreSettings):
+    """The options of a Google Play channel: one app, a service account, and the Pub/Sub push subscription."""
+
+    package_name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,120}$")]
+    service_account: SecretStr
+    account_secret: SecretStr = Field(min_length=16)
+    push_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+    push_audience: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    push_subscription: (
+        Annotated[str, Field(pattern=r"^projects/[^/]+/subscriptions/[^/]+$")] | None
+    ) = None
+    prices: bool = True
+    sweep_seconds: float = Field(3600, gt=0, le=86400)
+    timeout_seconds: float = Field(5, gt=0, le=10)
+    api: Url | None = None
+    certs_url: Url | None = None
+
+    def unsafe(self) -> Iterator[tuple[str, str]]:
+        """Refuse other hosts than Google's own."""
+        if self.api:
+            yield "api", "only Google's own host"
+        if self.certs_url:
+            yield "certs_url", "only Google's own keys"
+        with suppress(ValueError):
+            if self._account().token_uri != TOKEN_URI:
+                yield "service_account", "its token_uri is not Google's"
+
+    def _account(self) -> ServiceAccount:
+        return ServiceAccount.read(self.service_account.get_secret_value())
+
+    def tokens(self) -> AccessTokens:
+        """Return the service account's access tokens; raises ValueError for an account that cannot be read."""
+        return AccessTokens(self._account(), timeout=self.timeout_seconds)
+
+
+class VerifyRequest(BaseModel):
+    """What a client submits: its order, and the purchase token that Play Billing gave it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    order_no: Annotated[str, Field(max_length=64)]
+    purchase_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,2048}$")]
+
+
+class Google(AbstractPay):
+    """Google Play by Play Billing."""
+
+    settings_type: ClassVar[type[ChannelSettings]] = GoogleSettings
+    provider: GoogleProvider
+
+    @classmethod
+    def make_provider(cls, settings: Any, account: Account) -> Provider:
+        """Return the provider of one app."""
+        tokens, timeout = settings.tokens(), settings.timeout_seconds
+        base_url, package_name = settings.api or API, settings.package_name
+        keys = PushKeys(settings.certs_url or CERTS, timeout=timeout)
+        audience = settings.push_audience or account.notify_url
+        return GoogleProvider(
+            account,
+            package_name=package_name,
+            account_secret=settings.account_secret.get_secret_value().encode(),
+            api=PublisherApi(
+                base_url=base_url, package_name=package_name, tokens=tokens, timeout=timeout
+            ),
+            tokens=tokens,
+            push=PushAuth(keys, audience=audience, email=settings.push_email),
+            subscription=settings.push_subscription,
+            testers=frozenset(settings.testers),
+            asks_price=settings.prices,
+            sweep_seconds=settings.sweep_seconds,
+        )
+
+    async def respond_callback(self) -> None:
+        """Look into what a push says has changed, and acknowledge it: Pub/Sub takes 204 for that, and 5xx for later."""
+        await self.provider.load_keys(self.inbound)
+        told = self.provider.read_notification(self.inbound)
+        with suppress(NotAccepted):
+            await self._settle(await self.provider.look_into(told))
+        self.set_status(204)
+        self.finish()
+
+    async def verify_order(self) -> None:
+        """Ask Google about the client's token and answer with its order; 202 while it is pending or cannot be asked."""
+        request = self.read_json(VerifyRequest)
+        evidence = Evidence(Source.VERIFY, request.purchase_token.encode())
+        await self.examine(request.order_no, evidence)
+
+    def tell_error(self, told: ErrorAnswer, error: BaseException | None) -> None:
+        """Tell a pusher whom we do not know that it is not authenticated."""
+        if self.step == "respond_callback" and isinstance(error, NotAuthentic):
+            self.set_status(401)
+            told = told._replace(status=401)
+        super().tell_error(told, error)
+
+    async def _settle(self, verdict: Verdict) -> None:
+        """Confirm a verdict for the order it names; a purchase still pending is asked about until it is not."""
+        if verdict.order_no is None:
+            await self.confirm(verdict)
+            return
+        try:
+            order = await self.find_order(verdict.order_no)
+        except OrderNotFound:
+            await self.confirm(verdict)
+            return
+        if verdict.state is State.PENDING and verdict.transaction_id:
+            token = Evidence(Source.CALLBACK, verdict.transaction_id.encode())
+            await self.orders.keep(order, token, seam.now() + FIRST_LOOK)
+            return
+        await self.confirm(self.provider.bind(verdict, order))
