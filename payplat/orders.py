@@ -171,7 +171,15 @@ class Orders:
             EVIDENCE.c.sha256 == evidence.sha256,
             EVIDENCE.c.state == "waiting",
         )
-        await self._execute(update(EVIDENCE).where(*this).values(state=state, reason=reason))
+        detail = {"reason": reason, "evidence": evidence.sha256}
+        line = timeline_row(order, seam.now(), "evidence_refused", "reconcile", detail)
+
+        async def body(connection: AsyncConnection) -> None:
+            changed = update(EVIDENCE).where(*this).values(state=state, reason=reason)
+            if (await connection.execute(changed)).rowcount and reason:
+                await connection.execute(insert(TIMELINE), [line])
+
+        await self._database.transaction(body)
 
     async def drain(self) -> None:
         """Take no more work and finish what was taken."""

@@ -14,9 +14,11 @@ import tornado.testing
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from payplat.database import Database
-from payplat.demo.stage import Stage, new_key_pair, set_stage
+from payplat.demo.stage import Companies, OurKeys, Stage, set_stage
 from payplat.schema import migrate
 from payplat.simulators.alipay.server import AlipaySimulator
+from payplat.simulators.apple.server import AppleSimulator
+from payplat.simulators.google.server import GoogleSimulator
 from tests.mariadb import MariaDB, start_mariadb
 from tests.stage import Client
 
@@ -177,9 +179,16 @@ def overrides() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def key_pairs() -> tuple[tuple[str, str], rsa.RSAPrivateKey]:
-    """The app's key pair and Alipay's key, made once: making keys is slow."""
-    return new_key_pair(), rsa.generate_private_key(public_exponent=65537, key_size=2048)
+def our_keys() -> OurKeys:
+    """Our keys, made once: making keys is slow."""
+    return OurKeys.fresh()
+
+
+@pytest.fixture(scope="session")
+def their_keys() -> tuple[rsa.RSAPrivateKey, rsa.RSAPrivateKey]:
+    """The keys of Alipay and Google, made once."""
+    made = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+    return next(made), next(made)
 
 
 @pytest.fixture
@@ -189,16 +198,32 @@ def works() -> bool:
 
 
 @pytest.fixture
-async def alipay(key_pairs) -> AlipaySimulator:
+async def alipay(their_keys) -> AlipaySimulator:
     """Alipay's simulator, listening."""
-    simulator = AlipaySimulator(time_factor=100.0, platform_key=key_pairs[1])
+    simulator = AlipaySimulator(time_factor=100.0, platform_key=their_keys[0])
+    await simulator.start()
+    return simulator
+
+
+@pytest.fixture
+async def apple() -> AppleSimulator:
+    """Apple's simulator, listening."""
+    simulator = AppleSimulator(time_factor=100.0)
+    await simulator.start()
+    return simulator
+
+
+@pytest.fixture
+async def google(their_keys) -> GoogleSimulator:
+    """Google's simulator, listening."""
+    simulator = GoogleSimulator(time_factor=100.0, signing_key=their_keys[1])
     await simulator.start()
     return simulator
 
 
 @pytest.fixture
 async def stage(
-    database_url, alipay, overrides, works, key_pairs, tmp_path
+    database_url, alipay, apple, google, overrides, works, our_keys, tmp_path
 ) -> AsyncIterator[Stage]:
     """The whole service, simulators and a merchant, on each engine in turn."""
     database = Database(database_url)
@@ -206,7 +231,11 @@ async def stage(
     await database.close()
     given = {"PAYPLAT_DATABASE__URL": database_url, **overrides}
     async with set_stage(
-        tmp_path, overrides=given, work=works, alipay=alipay, key_pair=key_pairs[0]
+        tmp_path,
+        overrides=given,
+        work=works,
+        companies=Companies(alipay, apple, google),
+        keys=our_keys,
     ) as stage:
         yield stage
 

@@ -1,13 +1,14 @@
 """The documented configuration is the one that the code knows."""
 
 import base64
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import BaseModel
 
 from payplat.app import terms_of
@@ -17,6 +18,8 @@ from payplat.registry import installed_doors, open_channels
 from payplat.settings import Settings, read_settings, walk
 
 CONFIG = Path(__file__).parent.parent / "config"
+# Keys whose value is a table of the user's own names.
+TABLES = ("product_codes", "api")
 DOORS = installed_doors()
 KINDS = {kind: door.settings_type for kind, door in DOORS.items()}
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -25,21 +28,41 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode
 def pem_pair() -> tuple[str, str]:
     """A private key and its public half."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return private.decode(), public.decode()
+    return pem(key), public.decode()
+
+
+def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
+    """A private key as a file holds it."""
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(
+        serialization.Encoding.PEM, form, serialization.NoEncryption()
+    ).decode()
+
+
+def service_account(private_key: str) -> str:
+    """A service account's file."""
+    return json.dumps(
+        {
+            "type": "service_account",
+            "client_email": "payplat@example.iam.gserviceaccount.com",
+            "private_key": private_key,
+            "private_key_id": "1",
+            "token_uri": "https://oauth2.googleapis.com/token",
+        }
+    )
 
 
 @pytest.fixture(scope="module")
 def keys() -> dict[str, str]:
-    """A private key of ours and a public key of Alipay's."""
-    return {"private_key": pem_pair()[0], "alipay_public_key": pem_pair()[1]}
+    """Private keys of ours, for Alipay and Apple, and a public key of Alipay's."""
+    return {
+        "private_key": pem_pair()[0],
+        "alipay_public_key": pem_pair()[1],
+        "apple_private_key": pem(ec.generate_private_key(ec.SECP256R1())),
+    }
 
 
 @pytest.fixture
@@ -52,6 +75,9 @@ def folder(tmp_path: Path, keys: dict[str, str]) -> Path:
     (secrets / "main_endpoint").write_text(SECRET)
     (secrets / "alipay_private_key.pem").write_text(keys["private_key"])
     (secrets / "alipay_public_key.pem").write_text(keys["alipay_public_key"])
+    (secrets / "apple_private_key.p8").write_text(keys["apple_private_key"])
+    (secrets / "google_service_account.json").write_text(service_account(keys["private_key"]))
+    (secrets / "google_account_secret").write_text("0123456789abcdef0123456789abcdef")
     return tmp_path
 
 
@@ -88,7 +114,7 @@ def _names(table: dict, prefix: str = "") -> list[str]:
     names = []
     for key, value in table.items():
         name = f"{prefix}{key}"
-        inner = isinstance(value, dict) and key != "product_codes"
+        inner = isinstance(value, dict) and key not in TABLES
         names += _names(value, f"{name}.") if inner else [name]
     return names
 
@@ -106,7 +132,7 @@ def test_every_key_is_documented_and_every_documented_key_exists(folder):
 
 def _is_table(section: BaseModel, field: str) -> bool:
     value = getattr(section, field)
-    return isinstance(value, BaseModel) or (isinstance(value, dict) and field != "product_codes")
+    return isinstance(value, BaseModel) or (isinstance(value, dict) and field not in TABLES)
 
 
 def test_later_layers_win(folder, tmp_path_factory, keys):
@@ -228,7 +254,8 @@ def test_two_accounts_of_one_provider(folder, keys):
     second = {
         f"PAYPLAT_CHANNELS__ALIPAY_HK__{name.upper()}": value
         for name, value in {
-            **keys,
+            "private_key": keys["private_key"],
+            "alipay_public_key": keys["alipay_public_key"],
             "kind": "alipay",
             "app_id": "2021000000000002",
             "seller_id": "2088" + "1" * 12,

@@ -60,9 +60,9 @@ class Game:
         """Look at an order and its timeline."""
         return _read(await self._web.get(f"{self._url}/v1/orders/{order_no}"))
 
-    async def verify(self, channel: str, order_no: str) -> Json:
-        """Ask for an order to be looked up at its provider now."""
-        return await self._post(f"/v1/verify/{channel}", {"order_no": order_no})
+    async def verify(self, channel: str, order_no: str, **evidence: str) -> Json:
+        """Ask for an order to be verified now, by what the provider knows or by what the store gave us."""
+        return await self._post(f"/v1/verify/{channel}", {"order_no": order_no, **evidence})
 
     async def _post(self, path: str, fields: Json, **headers: str) -> Json:
         body = json.dumps(fields).encode()
@@ -87,6 +87,22 @@ class Buyer:
     async def press_pay(self, cashier: str) -> None:
         """Press the button; the notification travels on its own."""
         await self._web.post(cashier, b"action=pay", _FORM)
+
+
+class Phone:
+    """An iPhone with the game ``bundle_id`` on it; ``store`` is where the App Store answers."""
+
+    def __init__(self, web: Web, store: str, bundle_id: str) -> None:
+        self._web, self._store, self._bundle_id = web, store, bundle_id
+
+    async def buy(self, payment: Json, *, notify: bool) -> Json:
+        """Buy what the game handed to StoreKit; return what StoreKit gives back.
+
+        Without ``notify`` Apple's notification is never sent.
+        """
+        wanted = json.dumps({**payment, "bundle_id": self._bundle_id, "notify": notify}).encode()
+        url = f"{self._store}/device/buy"
+        return _read(await self._web.post(url, wanted, "application/json"))
 
 
 class Stranger:

@@ -1,6 +1,7 @@
 """What must hold whatever happened, counted over everything that was played.
 
-The database is read, the merchant's and Alipay's own books are compared with it; nothing is asked of the ledger's code.
+The database is read, the books of the merchant, of Alipay and of Apple are compared with it; nothing is asked of the
+ledger's code.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -88,10 +89,10 @@ async def _told_once(stage: Stage) -> Count:
     return Count(len(events), len(unknown) + undelivered + twice, figures)
 
 
-async def _books_balance(stage: Stage) -> Count:
+async def _alipay_balances(stage: Stage) -> Count:
     """Every fen that moved at Alipay is applied here, or lies in evidence that a person looks at."""
     trades = [trade for trade in stage.alipay.ledger.trades.values() if trade.paid_at is not None]
-    rows = await _rows(stage, "SELECT order_no, amount FROM payments")
+    rows = await _rows(stage, "SELECT order_no, amount FROM payments WHERE kind = 'alipay'")
     applied = {row.order_no: row.amount for row in rows}
     aside = await _rows(
         stage, "SELECT DISTINCT order_no FROM evidence WHERE state IN ('excess', 'quarantined')"
@@ -101,10 +102,26 @@ async def _books_balance(stage: Stage) -> Count:
     theirs = sum(trade.total_fen for trade in trades if trade.out_trade_no not in kept)
     ours = sum(applied.values())
     back = sum(trade.refunded_fen for trade in trades)
-    noted = await _number(stage, "SELECT coalesce(sum(refunded), 0) FROM orders")
+    noted = await _number(
+        stage, "SELECT coalesce(sum(refunded), 0) FROM orders WHERE kind = 'alipay'"
+    )
     wrong = len(lost) + (theirs != ours) + (back != noted)
     figures = f"¥{_yuan(theirs)} − ¥{_yuan(back)} = ¥{_yuan(ours)} − ¥{_yuan(noted)}"
     return Count(len(trades), wrong, figures)
+
+
+async def _apple_balances(stage: Stage) -> Count:
+    """Every purchase in Apple's books was delivered as what it is, nothing else was, and every refund was told."""
+    books = stage.apple.books.purchases
+    paid, refunded = (_at_apple(stage, kind) for kind in ("order.paid", "order.refunded"))
+    skus = {row.transaction_id: row.product for row in await _rows(stage, _PURCHASES)}
+    sold = {number: str(each.fields["productId"]) for number, each in books.items()}
+    back = {number for number, each in books.items() if each.revoked}
+    given = {number: skus.get(number) for number in paid}
+    wrong = sum(sold.get(number) != given.get(number) for number in sold.keys() | given.keys())
+    wrong += len(back ^ refunded)
+    figures = f"{len(sold)} − {len(back)} = {len(paid)} − {len(refunded)}"
+    return Count(len(sold), wrong, figures)
 
 
 async def _refused_is_kept(stage: Stage) -> Count:
@@ -128,9 +145,24 @@ RULES = (
     Rule(
         "what was put aside is kept, and told nobody", "被搁置的凭证留存且未通知", _refused_is_kept
     ),
-    Rule("Alipay's books equal ours", "支付宝账本与我们一致", _books_balance),
+    Rule("Alipay's books equal ours", "支付宝账本与我们一致", _alipay_balances),
+    Rule("Apple's books equal ours", "苹果账本与我们一致", _apple_balances),
 )
 _SETTLED = "(status IN ('paid', 'refunded'))"
+
+
+_PURCHASES = "SELECT transaction_id, product FROM payments WHERE kind = 'apple'"
+
+
+async def count_orders(stage: Stage) -> int:
+    """Return how many orders there are."""
+    return await _number(stage, "SELECT count(*) FROM orders")
+
+
+def _at_apple(stage: Stage, kind: str) -> set[str]:
+    """Return the transactions of which the merchant took an event of this kind."""
+    events = (each for each in stage.merchant.events.values() if each["type"] == kind)
+    return {e["data"]["transaction_id"] for e in events if e["data"]["channel"] == "apple"}
 
 
 async def _rows(stage: Stage, statement: str) -> list[Any]:

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from payplat.demo.client import Buyer, Game, Json, Stranger, Web
-from payplat.demo.stage import Stage
+from payplat.demo.client import Buyer, Game, Json, Phone, Stranger, Web
+from payplat.demo.stage import BUNDLE_ID, Stage
 from payplat.simulators.merchant import Received
 
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds after which something that should have happened has not."""
+_WANTED = {"product_id": "coins_500", "receiver": "player-1"}
 
 
 class Broken(Exception):
@@ -27,18 +28,18 @@ class Scene:
     stage: Stage
     game: Game
     buyer: Buyer
+    phone: Phone
     stranger: Stranger
 
     @classmethod
     def of(cls, stage: Stage, web: Web) -> "Scene":
         """Put the actors on a stage."""
-        buyer = Buyer(web, stage.alipay.url)
-        return cls(stage, Game(web, stage.url), buyer, Stranger(web, stage.url))
+        buyer, phone = Buyer(web, stage.alipay.url), Phone(web, stage.apple.url, BUNDLE_ID)
+        return cls(stage, Game(web, stage.url), buyer, phone, Stranger(web, stage.url))
 
     async def opens(self, method: str = "app") -> tuple[str, str]:
         """A player opens an order and the cashier for it; return its number and the cashier's address."""
-        fields = {"channel": "alipay", "product_id": "coins_500", "receiver": "player-1"}
-        created = await self.game.create(**fields, method=method)
+        created = await self.game.create(channel="alipay", method=method, **_WANTED)
         return created["order_no"], await self.buyer.open_cashier(created["payment"])
 
     async def buys(self, method: str = "app") -> str:
@@ -46,6 +47,21 @@ class Scene:
         order_no, cashier = await self.opens(method)
         await self.buyer.press_pay(cashier)
         return order_no
+
+    async def opens_on_phone(self) -> tuple[str, Json]:
+        """A player opens an order at Apple; return its number and what the game hands to StoreKit."""
+        created = await self.game.create(channel="apple", **_WANTED)
+        return created["order_no"], created["payment"]
+
+    async def buys_on_phone(self, *, notify: bool = False) -> tuple[str, Json]:
+        """A player opens an order at Apple and buys; return its number and what StoreKit gave the game."""
+        order_no, payment = await self.opens_on_phone()
+        return order_no, await self.phone.buy(payment, notify=notify)
+
+    async def submits(self, order_no: str, receipt: Json) -> Json:
+        """The game submits what StoreKit gave it; return the answer."""
+        signed = receipt["signed_transaction"]
+        return await self.game.verify("apple", order_no, signed_transaction=signed)
 
     async def told(self, order_no: str, what: str, **detail: Any) -> Json:
         """Wait for a line in the order's timeline; return it."""

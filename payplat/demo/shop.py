@@ -2,13 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 from payplat.catalogue import Product
-from payplat.demo.client import Game
+from payplat.demo.client import Game, Json
 from payplat.demo.moments import price
+from payplat.demo.stage import BUNDLE_ID
 from payplat.simulators.merchant import Merchant
 
-METHODS = ("page", "wap", "app", "qr")
+METHODS = ("page", "wap", "app", "qr", "storekit")
+
+
+@dataclass(frozen=True)
+class Till:
+    """Where an order is paid: ``name`` says what stands at ``address``."""
+
+    name: str
+    address: str
+
+    @property
+    def is_next(self) -> bool:
+        """Whether the browser goes there at once; the others are opened from the order's page."""
+        return self.name in ("cashier", "sheet")
+
+    @property
+    def is_askable(self) -> bool:
+        """Whether there is somebody to ask what became of the order; Apple only knows its own receipts."""
+        return self.name != "sheet"
 
 
 @dataclass(frozen=True)
@@ -19,18 +39,24 @@ class Purchase:
     product_id: str
     amount: str
     method: str
-    payment: Mapping[str, str]
+    till: Till
 
 
 @dataclass
 class Shop:
-    """What all pages share; ``offers`` are the methods of each channel, ``links`` lead behind the scenes."""
+    """What all pages share.
+
+    ``offers`` are the methods and ``kinds`` the provider's kind of each channel, ``links`` lead behind the scenes,
+    at ``app_store`` the purchase sheet is shown.
+    """
 
     game: Game
     merchant: Merchant
     products: Mapping[str, Product]
     offers: Mapping[str, Sequence[str]]
+    kinds: Mapping[str, str]
     links: Mapping[str, str]
+    app_store: str
     url: str = ""
     player: str = "player-88"
     purchases: dict[str, Purchase] = field(default_factory=dict)
@@ -58,7 +84,35 @@ class Shop:
             method=method,
             return_url=f"{self.url}/return",
         )
-        amount = price(created["amount"], created["currency"])
-        bought = Purchase(created["order_no"], product_id, amount, method, created["payment"])
+        bought = Purchase(
+            created["order_no"],
+            product_id,
+            price(created["amount"], created["currency"]) or self.price(product_id),
+            method,
+            self._till(created),
+        )
         self.purchases[bought.order_no] = bought
         return bought
+
+    def _till(self, created: Json) -> Till:
+        payment = created["payment"]
+        if "qr_code" in payment:
+            return Till("scan", payment["qr_code"])
+        if "order_string" in payment:
+            asked = urlencode({"order_string": payment["order_string"]})
+            return Till("wallet", f"{self.links['alipay_page']}/wallet?{asked}")
+        if "url" in payment:
+            return Till("cashier", payment["url"])
+        return Till("sheet", f"{self.app_store}/sheet?{urlencode(self._asked(created))}")
+
+    def _asked(self, created: Json) -> Json:
+        """Return what the sheet shows, and where it hands over what StoreKit gives the game."""
+        product = self.products[created["product_id"]]
+        return {
+            **created["payment"],
+            "bundle_id": BUNDLE_ID,
+            "type": "Consumable" if product.consumable else "Non-Consumable",
+            "customer": self.player,
+            "title": product.title,
+            "return_url": f"{self.url}/orders/{created['order_no']}/bought",
+        }

@@ -16,6 +16,7 @@ _WORDS = {
     "back": ("Back to the shop", "返回商店"),
     "how": ("How would you like to pay?", "选择支付方式"),
     "alipay": ("Alipay", "支付宝"),
+    "apple": ("Apple", "苹果"),
     "page": ("Desktop page", "电脑网页"),
     "page_how": ("Opens Alipay's cashier in this tab", "在本页打开支付宝收银台"),
     "wap": ("Mobile page", "手机网页"),
@@ -24,16 +25,19 @@ _WORDS = {
     "app_how": ("A signed order for Alipay's app", "把签名订单交给支付宝 App"),
     "qr": ("QR code", "扫码支付"),
     "qr_how": ("Show a code, scan it with the wallet", "显示二维码，用钱包扫一扫"),
+    "storekit": ("iPhone", "iPhone"),
+    "storekit_how": ("The App Store's purchase sheet", "App Store 购买确认单"),
     "pay": ("Pay {0}", "支付 {0}"),
     "hint": (
-        "At the cashier, let something go wrong: a lost, forged or repeated notification. Then watch.",
-        "不妨在收银台出点差错：通知丢失、伪造、重复……再看 payplat 如何应对。",
+        "Let something go wrong where you pay: a lost or forged notification, an app that dies. Then watch.",
+        "不妨在付款时出点差错：通知丢失、伪造、应用崩溃……再看 payplat 如何应对。",
     ),
     "recent": ("Your purchases", "您的购买记录"),
     "order": ("Order", "订单"),
     "number": ("Order number", "订单号"),
     "product": ("Product", "商品"),
     "amount": ("Amount", "金额"),
+    "store_price": ("{0} sets it", "由{0}确定"),
     "method": ("Paid by", "支付方式"),
     "player": ("For", "充值给"),
     "step_ordered": ("Ordered", "已下单"),
@@ -41,8 +45,13 @@ _WORDS = {
     "step_delivered": ("Delivered", "已到账"),
     "is_pending": ("Waiting for payment", "等待付款"),
     "is_pending_more": (
-        "Pay at Alipay; this page follows by itself.",
-        "请在支付宝完成付款，本页会自动更新。",
+        "Pay with {1}; this page follows by itself.",
+        "请通过{1}完成付款，本页会自动更新。",
+    ),
+    "is_checking": ("Bought, being checked", "已购买，正在核实"),
+    "is_checking_more": (
+        "{1} cannot be asked just now. The receipt is kept; you need do nothing.",
+        "暂时无法向{1}核实。收据已保存，您无需再做什么。",
     ),
     "is_paid": ("Paid, on its way", "已付款，正在发货"),
     "is_paid_more": (
@@ -62,6 +71,7 @@ _WORDS = {
     "is_refunded_more": ("All of the money went back.", "款项已全部退回。"),
     "cashier": ("Open Alipay's cashier", "打开支付宝收银台"),
     "wallet": ("Open the wallet app", "打开钱包 App"),
+    "sheet": ("Open the purchase sheet", "打开购买确认单"),
     "scan": ("Scan it in the simulator", "在模拟器中扫码"),
     "qr_alt": ("QR code that opens Alipay's cashier", "打开支付宝收银台的二维码"),
     "check": ("I have paid — ask now", "我已付款，立即查询"),
@@ -88,6 +98,14 @@ _WORDS = {
     "sorry": ("That did not work", "没有成功"),
     "no_page": ("There is no such page.", "没有这个页面。"),
     "unreachable": ("payplat does not answer.", "payplat 没有应答。"),
+    "refused_another_order": (
+        "This purchase was delivered with another order; the same receipt is never delivered twice.",
+        "这笔购买已随另一个订单发货，同一收据不会重复发货。",
+    ),
+    "refused_not_authentic": (
+        "The receipt was not signed by the store. It pays nothing.",
+        "收据并非由商店签名，不予入账。",
+    ),
     "refused": ("payplat refused: {0}", "payplat 拒绝了请求：{0}"),
 }
 _PRODUCTS = {
@@ -117,6 +135,11 @@ class Words:
     def name(self, key: str) -> str:
         """Return what a channel or method is called, or the key itself."""
         return _WORDS.get(key, (key, key))[self._column]
+
+    def refusal(self, code: str, error: Exception) -> str:
+        """Return why payplat refused: in words for this ``code`` where there are some."""
+        name = f"refused_{code}"
+        return self(name if name in _WORDS else "refused", error)
 
     def product(self, product_id: str, title: str) -> str:
         """Return the game's own name of a product, or the catalogue's ``title``."""

@@ -39,10 +39,12 @@ async def open_shop(stage: Stage) -> AsyncIterator[Shop]:
             stage.merchant,
             stage.platform.catalogue.products["default"],
             {name: channel.provider.methods for name, channel in channels.items()},
+            {name: channel.provider.kind for name, channel in channels.items()},
             {
                 "alipay_page": stage.alipay.url,
                 "merchant_page": stage.merchant.url.removesuffix("/webhooks"),
             },
+            stage.apple.url,
         )
         sockets = stage.shop_sockets
         shop.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
@@ -64,6 +66,7 @@ def application(shop: Shop) -> Application:
         (r"/orders/([0-9a-f]{32})", OrderPage),
         (r"/orders/([0-9a-f]{32})/live", Live),
         (r"/orders/([0-9a-f]{32})/check", Check),
+        (r"/orders/([0-9a-f]{32})/bought", Bought),
         (r"/orders/([0-9a-f]{32})/qr\.svg", Code),
     ]
     return Application(
@@ -110,7 +113,7 @@ class Page(RequestHandler):
     async def view(self, order_no: str) -> View:
         """Ask payplat about an order."""
         order = await self.shop.game.order(order_no)
-        return view_of(order, self.shop.merchant, self.t.language)
+        return view_of(order, self.shop.kinds[order["channel"]], self.shop.merchant, self.t)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tell in a sentence what went wrong."""
@@ -119,8 +122,8 @@ class Page(RequestHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         sentence = self.t("no_page") if status_code == 404 else self.reason_phrase(status_code)
         if isinstance(error, Refused):
-            self.set_status(404 if error.status == 404 else 502)
-            sentence = self.t("refused", error)
+            self.set_status(error.status if error.status < 500 else 502)
+            sentence = self.t.refusal(error.code, error)
         elif isinstance(error, OSError | NoAnswer):
             self.set_status(502)
             sentence = self.t("unreachable")
@@ -169,8 +172,8 @@ class Counter(Page):
         channel, _, method = self.get_body_argument("method", "").partition(":")
         key = self.get_body_argument("key", "")[:64]
         bought = await self.shop.buy(key, product_id, channel, method)
-        away = bought.payment.get("url")
-        self.redirect(away or f"/orders/{bought.order_no}", status=303)
+        here = f"/orders/{bought.order_no}"
+        self.redirect(bought.till.address if bought.till.is_next else here, status=303)
 
     def _need(self, product_id: str) -> None:
         if product_id not in self.shop.products:
@@ -209,7 +212,7 @@ class Live(Page):
 
 
 class Check(Page):
-    """``/orders/<order_no>/check``: the buyer says that it is paid; payplat asks Alipay and believes only that."""
+    """``/orders/<order_no>/check``: the buyer says that it is paid; payplat asks the provider and believes only that."""
 
     async def post(self, order_no: str) -> None:
         """Ask, then show the order."""
@@ -219,16 +222,37 @@ class Check(Page):
         self.redirect(f"/orders/{order_no}", status=303)
 
 
+class Bought(Page):
+    """``/orders/<order_no>/bought``: the game on the phone gets what StoreKit gave it, and submits it."""
+
+    def check_xsrf_cookie(self) -> None:
+        """Let the purchase sheet post here, which is of another origin and has no token of ours.
+
+        Nothing is done in the player's name: payplat believes only what Apple signed, for the order that Apple names.
+        """
+
+    def get(self, order_no: str) -> None:
+        """Show the order to a player who cancelled."""
+        self.redirect(f"/orders/{order_no}", status=303)
+
+    async def post(self, order_no: str) -> None:
+        """Submit the signed transaction, then show the order."""
+        signed = self.get_body_argument("signed_transaction", "")
+        order = await self.shop.game.order(order_no)
+        await self.shop.game.verify(order["channel"], order_no, signed_transaction=signed)
+        self.redirect(f"/orders/{order_no}", status=303)
+
+
 class Code(Page):
     """``/orders/<order_no>/qr.svg``: the code to scan."""
 
     def get(self, order_no: str) -> None:
         """Draw it."""
         bought = self.shop.purchases.get(order_no)
-        if bought is None or "qr_code" not in bought.payment:
+        if bought is None or bought.till.name != "scan":
             raise HTTPError(404)
         drawing = io.BytesIO()
-        segno.make(bought.payment["qr_code"], micro=False).save(
+        segno.make(bought.till.address, micro=False).save(
             drawing, kind="svg", scale=6, border=3, light="#fff"
         )
         self.set_header("Content-Type", "image/svg+xml")

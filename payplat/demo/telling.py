@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from payplat.demo.invariants import Count, Rule
-from payplat.demo.stories import Story
+from payplat.demo.story import Story
 
 _SENTENCES = {
     "title": (
@@ -19,8 +19,8 @@ _SENTENCES = {
     ),
     "stories": ("[bold]Stories[/]", "[bold]故事[/]"),
     "invariants": (
-        "[bold]Invariants[/] [dim]counted over {0} orders, in the database and both sides' books[/]",
-        "[bold]不变量[/] [dim]逐笔清点 {0} 个订单：数据库与双方账本[/]",
+        "[bold]Invariants[/] [dim]counted over {0} orders, in the database and everybody's books[/]",
+        "[bold]不变量[/] [dim]逐笔清点 {0} 个订单：数据库与各方账本[/]",
     ),
     "well": (
         "[green]All {0} stories came true and all {1} invariants hold.[/] [dim]{2:.1f} s[/]",

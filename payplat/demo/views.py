@@ -7,11 +7,26 @@ from datetime import datetime
 from typing import Any
 
 from payplat.demo.client import Json
-from payplat.demo.moments import Moment, icon, moments_of, price
+from payplat.demo.moments import Moment, Narrator, icon, price
+from payplat.demo.shop_words import Words
 from payplat.simulators.merchant import Merchant
 
-_REACHED = {"pending": 1, "closed": 1, "held": 2, "paid": 2, "delivered": 3, "refunded": 3}
-_TONES = {"pending": "wait", "paid": "wait", "delivered": "good", "held": "warn"}
+_REACHED = {
+    "pending": 1,
+    "checking": 1,
+    "closed": 1,
+    "held": 2,
+    "paid": 2,
+    "delivered": 3,
+    "refunded": 3,
+}
+_TONES = {
+    "pending": "wait",
+    "checking": "wait",
+    "paid": "wait",
+    "delivered": "good",
+    "held": "warn",
+}
 _ENDS = ("delivered", "closed", "refunded")
 _LOOK_SOON, _LOOK_LATER = 400, 2000
 
@@ -33,6 +48,7 @@ class View:
     """An order as a page shows it, in one language."""
 
     order: Json
+    kind: str
     state: str
     moments: Sequence[Moment]
     messages: Sequence[Message]
@@ -79,13 +95,14 @@ class View:
         return _LOOK_LATER if self.is_over else _LOOK_SOON
 
 
-def view_of(order: Json, merchant: Merchant, language: str) -> View:
-    """Return what is to be seen of an order now."""
+def view_of(order: Json, kind: str, merchant: Merchant, words: Words) -> View:
+    """Return what is to be seen now of an order whose provider is of this ``kind``."""
     kinds = {event_id: str(event["type"]) for event_id, event in merchant.events.items()}
     return View(
         order,
+        kind,
         _state(order, kinds),
-        moments_of(order, kinds, language),
+        Narrator(order, kind, kinds, words).moments(),
         list(_messages(merchant, order["order_no"])),
         json.dumps(order, ensure_ascii=False, indent=2),
     )
@@ -97,10 +114,14 @@ def clock(moment: datetime) -> str:
 
 
 def _state(order: Json, kinds: dict[str, str]) -> str:
-    """An order that is paid has arrived when the game's server took ``order.paid``."""
-    told = (line["detail"] for line in order["timeline"] if line["what"] == "delivered")
+    """A paid order has arrived when the game's server took ``order.paid``; a receipt that waits is being checked."""
+    told = [line["detail"] for line in order["timeline"] if line["what"] == "delivered"]
     taken = any(kinds.get(detail.get("event_id"), "") == "order.paid" for detail in told)
-    return "delivered" if order["status"] == "paid" and taken else str(order["status"])
+    waits = any(line["what"] == "evidence_waiting" for line in order["timeline"])
+    status = str(order["status"])
+    further = {"paid": ("delivered", taken), "pending": ("checking", waits)}
+    state, is_reached = further.get(status, (status, True))
+    return state if is_reached else status
 
 
 def _messages(merchant: Merchant, order_no: str) -> Iterator[Message]:

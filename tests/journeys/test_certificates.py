@@ -7,20 +7,20 @@ APP_ID, SELLER_ID = "2021000000000002", "2088000000000002"
 
 
 @pytest.fixture
-def papers(alipay, key_pairs):
+def papers(alipay, our_keys):
     """What the account's owner downloads from Alipay's console."""
-    return alipay.add_certified_app(APP_ID, SELLER_ID, key_pairs[0][1])
+    return alipay.add_certified_app(APP_ID, SELLER_ID, our_keys.alipay[1])
 
 
 @pytest.fixture
-def overrides(alipay, papers, key_pairs) -> dict[str, str]:
+def overrides(alipay, papers, our_keys) -> dict[str, str]:
     """A second channel of kind alipay, by certificates."""
     options = {
         "kind": "alipay",
         "app_id": APP_ID,
         "seller_id": SELLER_ID,
         "gateway": alipay.gateway,
-        "private_key": key_pairs[0][0],
+        "private_key": our_keys.alipay[0],
         "app_cert": papers.app_cert_pem,
         "alipay_cert": papers.alipay_cert_pem,
         "root_cert": papers.root_cert_pem,

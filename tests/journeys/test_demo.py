@@ -14,7 +14,8 @@ import pytest
 
 from payplat.demo import play, telling
 from payplat.demo.scene import Broken
-from payplat.demo.stories import STORIES, Story
+from payplat.demo.stories import STORIES
+from payplat.demo.story import Story
 
 DEMO = [sys.executable, "-m", "payplat", "demo"]
 
@@ -104,7 +105,7 @@ async def hangs(scene):
 
 async def test_a_broken_world_is_told(capsys, monkeypatch):
     """A story that fails, or never ends, makes the demo end with 1 and say why; the others are still played."""
-    monkeypatch.setattr(play, "LONGEST_STORY", 1.0)
+    monkeypatch.setattr(play, "LONGEST_STORY", 4.0)
     stories = [Story(fails), Story(hangs), STORIES[0]]
     assert await play.main(stay=False, stories=stories) == 1
     told = capsys.readouterr().out
@@ -112,6 +113,19 @@ async def test_a_broken_world_is_told(capsys, monkeypatch):
     assert re.search(r"✗ .* Nothing happens at all\.\n +TimeoutError", told)
     assert re.search(r"✓ .* Alipay notifies us", told)
     assert "2 of 3 stories failed" in told
+
+
+async def test_what_apple_sold_and_nobody_got_is_told(capsys):
+    """A purchase that stands in Apple's books and was never delivered does not pass."""
+
+    async def sells_in_silence(scene):
+        """Apple sells, and nobody hears of it."""
+        await scene.buys_on_phone()
+
+    assert await play.main(stay=False, stories=[Story(sells_in_silence)]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"✗ +Apple's books equal ours +1 − 0 = 0 − 0 1 of 1 broken", told)
+    assert "0 of 1 stories failed" in told
 
 
 async def test_a_broken_invariant_is_told(capsys, monkeypatch):

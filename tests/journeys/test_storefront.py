@@ -216,6 +216,126 @@ async def test_the_wallet_app_and_a_lost_notification(browser, shop, stage):
     assert person.complaints == []
 
 
+async def test_a_purchase_on_an_iphone_in_english(browser, shop, stage):
+    """From the counter to the purchase sheet and back: the receipt is verified, and the goods are there."""
+    person = await visit(browser, shop, "en-iphone", locale="en-GB", **PHONE)
+    page = person.page
+    await page.get_by_role("link", name="Buy ¥6.00").click()
+    await page.get_by_label("iPhone").check()
+    await person.picture("1-payment")
+    await page.get_by_role("button", name="Pay ¥6.00").click()
+    await expect(page).to_have_title("500 金币 · FAKE App Store")
+    await person.picture("2-sheet")
+    stage.apple.next_notifications(drop=True)
+    await page.get_by_role("button", name="Buy", exact=True).click()
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+    told = page.locator(".timeline b")
+    await expect(told).to_have_text(["Order opened", "Payment confirmed", "Delivered"])
+    await expect(page.locator(".timeline")).to_contain_text("StoreKit")
+    await expect(page.locator(".checked")).to_contain_text("✓ Apple's signature and certificates")
+    await expect(page.locator(".facts")).to_contain_text("Apple · iPhone")
+    await expect(page.locator(".facts")).to_contain_text("¥6.00")
+    await expect(page.locator("main")).not_to_contain_text("Alipay")
+    await person.picture("3-delivered")
+    (order_no,) = shop.purchases
+    assert stage.merchant.fulfilled[order_no] == 1
+    assert person.complaints == []
+
+
+async def test_the_app_dies_in_chinese(browser, shop, stage):
+    """Bought, and the app never comes back: Apple's notification delivers, and a refund by half is told."""
+    dark = {"color_scheme": "dark", **PHONE}
+    person = await visit(browser, shop, "zh-iphone", locale="zh-CN", **dark)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/coins_2800")
+    await page.get_by_label("iPhone").check()
+    await person.picture("1-payment")
+    await page.get_by_role("button", name="支付").click()
+    await person.picture("2-sheet")
+    await page.get_by_role("button", name="应用崩溃").click()
+    await expect(page.locator("body")).to_contain_text("应用已崩溃")
+    await page.goto(shop.url)
+    await page.locator(".recent a").click()
+    await expect(page.locator("h1")).to_contain_text("已到账")
+    await expect(page.locator(".timeline")).to_contain_text("苹果发来了签名通知")
+    (order_no,) = shop.purchases
+    (number,) = stage.apple.books.purchases
+    await stage.apple.refund(number, type="REFUND_PRORATED", percentage=50000)
+    await expect(page.locator(".timeline")).to_contain_text("苹果退回了货款的 50 %")
+    await expect(page.locator(".timeline")).to_contain_text("已告知游戏服务器退款")
+    await expect(page.locator("main")).not_to_contain_text("支付宝")
+    await person.picture("3-refunded")
+    assert stage.merchant.fulfilled[order_no] == 1
+    assert person.complaints == []
+
+
+async def test_apple_cannot_be_asked(browser, shop, stage):
+    """The receipt waits while Apple is down; the page says so, and then that the goods are there."""
+    person = await visit(browser, shop, "en-waiting", locale="en-GB", **DESKTOP)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/coins_500")
+    await page.get_by_label("iPhone").check()
+    await page.get_by_role("button", name="Pay").click()
+    await page.get_by_role("link", name="Cancel").click()
+    await expect(page.locator("h1")).to_contain_text("Waiting for payment")
+    await expect(page.locator(".facts")).to_contain_text("Apple sets it")
+    await person.picture("1-pending")
+    await page.get_by_role("link", name="Open the purchase sheet").click()
+    stage.apple.next_notifications(drop=True)
+    stage.apple.next_answers("503", "503", "503")
+    await page.get_by_role("button", name="Buy", exact=True).click()
+    await expect(page.locator("h1")).to_contain_text("Bought, being checked")
+    await expect(page.locator(".timeline")).to_contain_text("Receipt kept")
+    await person.picture("2-checking")
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+    await person.picture("3-delivered")
+    assert person.complaints == []
+
+
+async def test_what_is_owned_is_not_delivered_again(browser, shop, stage):
+    """A pass that is owned comes with its old receipt: it is refused for the new order, in words."""
+    person = await visit(browser, shop, "en-owned", locale="en-GB", **DESKTOP)
+    page = person.page
+    for _ in range(2):
+        await page.goto(f"{shop.url}/buy/season_pass")
+        await page.get_by_label("iPhone").check()
+        await page.get_by_role("button", name="Pay").click()
+        await page.get_by_role("button", name="Buy", exact=True).click()
+        await page.wait_for_url(f"{shop.url}/orders/**")
+    await expect(page.locator("main")).to_contain_text("never delivered twice")
+    await person.picture("refused")
+    assert sum(stage.merchant.fulfilled.values()) == 1
+
+
+async def test_an_iphone_without_script(browser, shop, stage):
+    """Without script the sheet shows a button that leads back into the app, and the purchase is delivered."""
+    person = await visit(browser, shop, "plain", locale="en-GB", java_script_enabled=False)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/coins_500")
+    await page.get_by_label("iPhone").check()
+    await page.get_by_role("button", name="Pay").click()
+    stage.apple.next_notifications(drop=True)
+    await page.get_by_role("button", name="Buy", exact=True).click()
+    await page.get_by_role("button", name="Return to the app").click()
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+    await expect(page.locator(".timeline")).to_contain_text("StoreKit")
+
+
+async def test_anybody_may_post_a_receipt_and_nobody_gains(stage, shop):
+    """The page that takes receipts asks for no token: what Apple did not sign is refused, and nothing is paid."""
+    bought = await shop.buy("a-key", "coins_500", "apple", "storekit")
+    web = Web()
+    url = f"{shop.url}/orders/{bought.order_no}"
+    kind = "application/x-www-form-urlencoded"
+    answer = await web.post(f"{url}/bought", b"signed_transaction=a.b.c", kind)
+    other = await web.post(f"{url}/check", b"", kind)
+    web.close()
+    assert answer.code == 400
+    assert b"not signed" in answer.body
+    assert other.code == 403
+    assert (await shop.game.order(bought.order_no))["status"] == "pending"
+
+
 async def test_it_works_without_script(browser, shop, stage):
     """Without script the order page looks again by itself, and arrives at delivered too."""
     person = await visit(browser, shop, "en-plain", locale="en-GB", java_script_enabled=False)
@@ -268,6 +388,7 @@ async def test_what_others_wrote_is_text(shop):
         ("/buy/nothing", 404),
         (f"/orders/{'0' * 32}", 404),
         (f"/orders/{'0' * 32}/qr.svg", 404),
+        (f"/orders/{'0' * 32}/check", 405),
         ("/orders/%3Cscript%3E", 404),
         ("/return?out_trade_no=//elsewhere.example", 303),
     ],

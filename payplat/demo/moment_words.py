@@ -1,0 +1,227 @@
+"""The words for an order's timeline, in English and Chinese.
+
+A line is told by the first of these names that stands here: "apple paid verify", "paid verify", "apple paid", "paid".
+``{company}`` is the provider behind the order's channel.
+"""
+
+from typing import NamedTuple
+
+Both = tuple[str, str]
+"""A text in English and in Chinese."""
+
+
+class Told(NamedTuple):
+    """How a line of the timeline is told; ``tone`` is plain, good, wait, warn or bad."""
+
+    tone: str
+    title: Both
+    text: Both = ("", "")
+
+
+_ANSWERED = ("It answered in {milliseconds} ms.", "{milliseconds} 毫秒内应答。")
+_PAID = ("Payment confirmed", "付款已确认")
+TOLD = {
+    "opened": Told(
+        "plain",
+        ("Order opened", "已下单"),
+        (
+            "The game named the product; payplat set the price from its own catalogue.",
+            "游戏只说明商品，价格由 payplat 按自己的目录确定。",
+        ),
+    ),
+    "apple opened": Told(
+        "plain",
+        ("Order opened", "已下单"),
+        (
+            "Apple sets the price; the order number travels with the purchase, signed by Apple.",
+            "价格由苹果确定；订单号随购买一起传递，并由苹果签名。",
+        ),
+    ),
+    "paid callback": Told(
+        "good", _PAID, ("{company} sent a signed notification.", "{company}发来了签名通知。")
+    ),
+    "paid reconcile": Told(
+        "good",
+        _PAID,
+        (
+            "No believable notification had come, so payplat asked {company} on its own schedule.",
+            "没有收到可信的通知，payplat 按计划主动查询了{company}。",
+        ),
+    ),
+    "apple paid reconcile": Told(
+        "good",
+        _PAID,
+        (
+            "Apple's notification had not come; payplat found it in Apple's history.",
+            "苹果的通知没有送达，payplat 在苹果的历史记录里找到了它。",
+        ),
+    ),
+    "paid verify": Told(
+        "good",
+        _PAID,
+        (
+            "The game asked, and payplat asked {company}.",
+            "游戏请求核实，payplat 查询了{company}。",
+        ),
+    ),
+    "apple paid verify": Told(
+        "good",
+        _PAID,
+        (
+            "The game submitted what StoreKit gave it; payplat checked the signature and asked Apple.",
+            "游戏提交了 StoreKit 给它的收据，payplat 核对签名并向苹果核实。",
+        ),
+    ),
+    "evidence_waiting": Told(
+        "wait",
+        ("Receipt kept", "收据已保存"),
+        (
+            "{company} cannot be asked just now. payplat keeps the receipt and asks again by itself.",
+            "暂时无法向{company}核实。payplat 先保存收据，稍后自动再问。",
+        ),
+    ),
+    "paid_late": Told(
+        "good",
+        ("Payment confirmed after the order was closed", "订单关闭后付款到账"),
+        (
+            "The money came late; by this channel's policy it is delivered all the same.",
+            "钱到得晚，按此渠道的约定仍然发货。",
+        ),
+    ),
+    "held": Told(
+        "warn",
+        ("Paid too late: waiting for an operator", "付款过晚：等待人工处理"),
+        ("By this channel's policy a person decides.", "按此渠道的约定，由人工决定。"),
+    ),
+    "released": Told("good", ("An operator let it through", "人工已放行")),
+    "closed": Told(
+        "plain",
+        ("Order closed", "订单已关闭"),
+        ("{company} says that nothing was paid in time.", "{company}确认：未在期限内付款。"),
+    ),
+    "apple closed": Told(
+        "plain",
+        ("Order closed", "订单已关闭"),
+        (
+            "No purchase was seen in time; one that turns up later is still delivered.",
+            "期限内没有见到购买；之后出现的购买仍会发货。",
+        ),
+    ),
+    "quarantined": Told(
+        "warn",
+        ("Refused: it does not fit this order", "已拒绝：与订单不符"),
+        (
+            "{company} did sign it, but the {field} differs. It is kept as evidence and pays nothing.",
+            "{company}的签名属实，但{field}不符。已留作证据，不入账。",
+        ),
+    ),
+    "excess": Told(
+        "warn",
+        ("Paid a second time", "重复付款"),
+        ("Kept and reported; never delivered twice.", "已留存并告警，不会重复发货。"),
+    ),
+    "contradicted": Told(
+        "warn",
+        ("{company} contradicts itself", "{company}前后矛盾"),
+        (
+            "It now calls a paid order closed; the order stays paid.",
+            "已付订单被称为关闭，订单保持已付。",
+        ),
+    ),
+    "refund_waiting": Told(
+        "wait",
+        ("A refund came before its payment", "退款先于付款到达"),
+        ("It waits until the payment is known.", "等付款确认后再处理。"),
+    ),
+    "refunded": Told("plain", ("Refunded {amount}", "已退款 {amount}")),
+    "refunded share": Told(
+        "plain",
+        ("Refunded", "已退款"),
+        ("{company} gave back {share} of the price.", "{company}退回了货款的 {share}。"),
+    ),
+    "noticed refund_declined": Told(
+        "plain", ("{company} declined a refund", "{company}拒绝了退款申请")
+    ),
+    "noticed consumption_requested": Told(
+        "plain",
+        ("A refund was asked for", "有人申请退款"),
+        (
+            "{company} asks how the purchase was used; an answer counts until {answer_until}.",
+            "{company}询问商品的使用情况，{answer_until} 之前的答复有效。",
+        ),
+    ),
+    "noticed family_shared": Told(
+        "plain",
+        ("Shared with the family", "已与家人共享"),
+        ("{company} told of it; nothing was paid for it.", "{company}已通知；没有产生付款。"),
+    ),
+    "noticed notified": Told(
+        "plain",
+        ("{company} told of {type}", "{company}发来通知 {type}"),
+    ),
+    "refund_reversed": Told("plain", ("A refund was taken back", "退款被撤回")),
+    "delivery_attempt": Told(
+        "wait",
+        ("The game's server did not take it", "游戏服务器未能接收"),
+        (
+            "{error}. It is told again soon, with the same event id.",
+            "{error}。稍后用同一事件编号再次通知。",
+        ),
+    ),
+    "exhausted": Told(
+        "bad",
+        ("The game's server never answered", "游戏服务器始终没有应答"),
+        ("An operator can send it again.", "可由人工重新发送。"),
+    ),
+    "resent": Told("plain", ("Sent again by an operator", "人工重新发送")),
+    "order.paid": Told(
+        "good",
+        ("Delivered", "已发货"),
+        (
+            "The game's server checked payplat's signature and gave the goods ({milliseconds} ms).",
+            "游戏服务器核对 payplat 的签名后发放了商品（{milliseconds} 毫秒）。",
+        ),
+    ),
+    "order.refunded": Told(
+        "good", ("The game's server knows of the refund", "已告知游戏服务器退款"), _ANSWERED
+    ),
+    "order.refund_reversed": Told(
+        "good",
+        ("The game's server knows that it was taken back", "已告知游戏服务器退款被撤回"),
+        _ANSWERED,
+    ),
+    "order.consumption_requested": Told(
+        "good", ("The game's server knows of it", "已告知游戏服务器"), _ANSWERED
+    ),
+}
+CHECKED: dict[str, tuple[Both, ...]] = {
+    "alipay paid": (
+        ("Alipay's signature", "支付宝签名"),
+        ("app and payee", "应用与收款方"),
+        ("order and product", "订单与商品"),
+        ("amount {amount}", "金额 {amount}"),
+        ("never paid before", "未曾入账"),
+    ),
+    "apple paid": (
+        ("Apple's signature and certificates", "苹果签名与证书"),
+        ("app and environment", "应用与环境"),
+        ("order", "订单"),
+        ("product and quantity", "商品与数量"),
+        ("never paid before", "未曾入账"),
+    ),
+}
+FIELDS = {
+    "amount": "金额",
+    "account": "应用或收款方",
+    "product": "商品",
+    "quantity": "数量",
+    "currency": "币种",
+    "refund": "退款金额",
+    "transaction_id": "交易号",
+    "environment": "环境",
+    "consumable": "商品类型",
+    "type": "商品类型",
+    "ownership": "购买者",
+    "paid_at": "购买时间",
+    "form": "内容格式",
+}

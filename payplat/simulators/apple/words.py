@@ -1,0 +1,58 @@
+"""The sentences of the simulator's pages, in Chinese and English."""
+
+from __future__ import annotations
+
+LANGUAGES = ("zh", "en")
+
+_WORDS = {
+    "simulator": ("模拟器", "SIMULATOR"),
+    "no_money": ("不涉及真实资金", "No real money moves"),
+    "store": ("App Store（假）", "FAKE App Store"),
+    "app": ("应用", "App"),
+    "product": ("商品", "Product"),
+    "quantity": ("数量", "Quantity"),
+    "account": ("账户", "Account"),
+    "environment": ("环境", "Environment"),
+    "token": ("appAccountToken", "appAccountToken"),
+    "no_price": ("价格未知", "No price known"),
+    "buy": ("购买", "Buy"),
+    "cancel": ("取消", "Cancel"),
+    "buy_and_die": ("购买，但应用崩溃", "Buy, but the app dies"),
+    "buy_and_die_help": (
+        "付款完成，但应用不再返回；只有苹果的通知会告诉商户。",
+        "The purchase completes and the app never reports it: only Apple's notification tells.",
+    ),
+    "bought": ("购买完成", "Purchased"),
+    "going_back": ("正在返回应用…", "Returning to the app…"),
+    "back": ("返回应用", "Return to the app"),
+    "died": ("应用已崩溃", "The app died"),
+    "died_help": (
+        "交易已完成，编号如下。商户只能从通知得知。",
+        "The purchase is complete under the number below. Only the notification can tell of it.",
+    ),
+    "transaction": ("交易编号", "Transaction"),
+    "handed": ("应用收到的签名交易", "The signed transaction the app receives"),
+    "refused": ("无法购买", "This cannot be bought"),
+}
+
+
+def language(asked: str, preferred: str) -> str:
+    """What was asked for, or the first language of an Accept-Language header known here."""
+    if asked in LANGUAGES:
+        return asked
+    wanted = (part.split(";")[0].strip().lower()[:2] for part in preferred.split(","))
+    return next((lang for lang in wanted if lang in LANGUAGES), "zh")
+
+
+class Words:
+    """`t.buy` in the language of the page, `t.other` the language one may switch to."""
+
+    def __init__(self, lang: str) -> None:
+        self.lang = lang
+        self.other = "en" if lang == "zh" else "zh"
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return _WORDS[name][LANGUAGES.index(self.lang)]
+        except KeyError:
+            raise AttributeError(name) from None
