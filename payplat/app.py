@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import URL
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import AnyMatches, Rule, RuleRouter
 from tornado.web import Application, RequestHandler
 
 from payplat.catalogue import Catalogue, read_catalogue
-from payplat.database import Database, database_url, ping
+from payplat.database import Database, database_of, ping
 from payplat.deliveries import Endpoint, Relay
 from payplat.duties import Duties
 from payplat.errors import ConfigurationError, Draining
@@ -67,16 +66,6 @@ class Platform:
             lane.wake()
 
 
-def database_of(settings: Settings) -> Database:
-    """Return the configured database; a SQLite file's relative name counts from the configuration's folder."""
-    url: URL = database_url(settings.database.url.get_secret_value())
-    if url.get_backend_name() == "sqlite" and url.database:
-        url = url.set(database=str(settings.folder / url.database))
-    return Database(
-        url.render_as_string(hide_password=False), pool_size=settings.database.pool_size
-    )
-
-
 @asynccontextmanager
 async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platform]:
     """Open database, catalogue and channels, and close them in the end; raises ConfigurationError."""
@@ -84,7 +73,7 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     channels = open_channels(settings, doors)
     terms = terms_of(settings)
     database = database_of(settings)
-    endpoints = _endpoints(settings)
+    endpoints = endpoints_of(settings)
     delivery = settings.delivery
     backoff = delivery.backoff(delivery.attempts)
     relay = Relay(database, endpoints, backoff, delivery.timeout_seconds)
@@ -229,7 +218,8 @@ def terms_of(settings: Settings) -> dict[str, Terms]:
     }
 
 
-def _endpoints(settings: Settings) -> dict[str, Endpoint]:
+def endpoints_of(settings: Settings) -> dict[str, Endpoint]:
+    """Return where the merchants' endpoints are, by ``app/name``."""
     return {
         f"{app}/{name}": Endpoint(end.url, _secret(end.secret.get_secret_value()))
         for app, table in settings.apps.items()

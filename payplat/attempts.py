@@ -1,11 +1,14 @@
-"""One try to do leased work, recorded together with what came of it, or not at all when the lease is lost."""
+"""One try to do leased work, recorded together with what came of it, or not at all when the lease is lost.
+
+And another try of work that has ended, by an operator.
+"""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, insert
+from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
@@ -61,3 +64,28 @@ async def record(
         return True
 
     return await database.transaction(body)
+
+
+async def try_again(
+    connection: AsyncConnection,
+    queue: Queue,
+    chosen: Sequence[ColumnElement[bool]],
+    ended: Collection[str],
+    values: Mapping[str, Any],
+    tell: Callable[[Row[Any]], Mapping[str, Any]],
+) -> int:
+    """Give the ``chosen`` rows whose status is one of ``ended`` the ``values`` that make them due; return how many.
+
+    ``tell`` makes each row's line of its order's timeline.
+    """
+    table = queue.table
+    # Ours already, when only the reply to COMMIT was lost.
+    is_ours = (table.c.status == "due") & (table.c[queue.due] == values[queue.due])
+    found = select(table).where(*chosen, table.c.status.in_(ended) | is_ours).with_for_update()
+    rows = (await connection.execute(found)).all()
+    fresh = [row for row in rows if row.status in ended]
+    if fresh:
+        these = queue.key.in_([row[0] for row in fresh])
+        await connection.execute(update(table).where(these).values(values))
+        await connection.execute(insert(TIMELINE), [tell(row) for row in fresh])
+    return len(rows)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from payplat import seam
 from payplat.errors import DatabaseUnavailable
 from payplat.retry import Backoff
+from payplat.settings import Settings
 
 T = TypeVar("T")
 Body = Callable[[AsyncConnection], Awaitable[T]]
@@ -200,6 +201,16 @@ def _is_unavailable(error: DBAPIError) -> bool:
     code = _code(error)
     locked = isinstance(code, str) and any(w in code for w in ("locked", "disk", "full", "unable"))
     return error.connection_invalidated or code in _UNAVAILABLE | _TRY_AGAIN or locked
+
+
+def database_of(settings: Settings) -> Database:
+    """Return the configured database; a SQLite file's relative name counts from the configuration's folder."""
+    url: URL = database_url(settings.database.url.get_secret_value())
+    if url.get_backend_name() == "sqlite" and url.database:
+        url = url.set(database=str(settings.folder / url.database))
+    return Database(
+        url.render_as_string(hide_password=False), pool_size=settings.database.pool_size
+    )
 
 
 async def ping(database: Database) -> None:

@@ -250,7 +250,7 @@ class Case:
             return Result.REPEATED
         if notice.is_event and self.transaction_key is not None:
             self._event(*told, {"notice": {"id": notice.key, **notice.detail}})
-        self._alert("noticed", verdict, notice=notice.what, **notice.detail)
+        self._alert("noticed", verdict, notice=notice.what, key=notice.key, **notice.detail)
         return Result.NOTICED
 
     def _come_back(self) -> None:

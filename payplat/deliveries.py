@@ -8,27 +8,38 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
-from payplat.attempts import Attempt, Record, record
+from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
 from payplat.errors import Conflict, NoAnswer
+from payplat.events import first_event_id
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import DELIVERIES, DUTIES, EVENTS, TIMELINE
+from payplat.models import DELIVERIES, DUTIES, EVENTS
 from payplat.outbound import Counterpart
 from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
 QUEUE = Queue(DELIVERIES, due="due_at", waiting=DELIVERIES.c.status == "due", lane="endpoint")
+# Events whose deliveries are resent in one transaction.
+_BATCH = 500
+
+
+class Ended(StrEnum):
+    """How a delivery can have ended."""
+
+    EXHAUSTED = "exhausted"
+    DELIVERED = "delivered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,20 @@ def signed_headers(event_id: str, body: bytes, secret: bytes, now: int) -> dict[
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{digest}",
     }
+
+
+async def post(client: Counterpart, endpoint: Endpoint, event_id: str, body: bytes) -> Attempt:
+    """Make one attempt: sign the event and send it; only 2xx is success."""
+    started = seam.now()
+    headers = signed_headers(event_id, body, endpoint.secret, started)
+    try:
+        answer = await client.request("POST", endpoint.url, body=body, headers=headers)
+    except NoAnswer as error:
+        return Attempt(ok=False, milliseconds=(seam.now() - started) // 1000, error=str(error))
+    ok = 200 <= answer.status < 300
+    told = "" if ok else f"answered {answer.status}"
+    after = _seconds(answer.retry_after)
+    return Attempt(ok, answer.milliseconds, answer.status, told, after)
 
 
 class Relay:
@@ -79,7 +104,8 @@ class Relay:
         kind, text = await self._event(row.event_id)
         body = text.encode()
         await seam.reach("before_delivery")
-        attempt = await self._post(row, body)
+        client, endpoint = self._clients[row.endpoint], self._endpoints[row.endpoint]
+        attempt = await post(client, endpoint, row.event_id, body)
         await seam.reach("after_delivery")
         outcome = self._outcome(row, attempt)
         if attempt.ok and kind == "order.paid":
@@ -96,19 +122,6 @@ class Relay:
         wanted = select(EVENTS.c.type, EVENTS.c.body).where(EVENTS.c.event_id == event_id)
         kind, body = (await self._database.read(lambda c: c.execute(wanted))).one()
         return kind, body
-
-    async def _post(self, row: Row[Any], body: bytes) -> Attempt:
-        endpoint, started = self._endpoints[row.endpoint], seam.now()
-        headers = signed_headers(row.event_id, body, endpoint.secret, started)
-        try:
-            client = self._clients[row.endpoint]
-            answer = await client.request("POST", endpoint.url, body=body, headers=headers)
-        except NoAnswer as error:
-            return Attempt(ok=False, milliseconds=(seam.now() - started) // 1000, error=str(error))
-        ok = 200 <= answer.status < 300
-        told = "" if ok else f"answered {answer.status}"
-        after = _seconds(answer.retry_after)
-        return Attempt(ok, answer.milliseconds, answer.status, told, after)
 
     def _outcome(self, row: Row[Any], attempt: Attempt) -> Record:
         told = {"endpoint": row.endpoint, "event_id": row.event_id}
@@ -152,23 +165,45 @@ async def list_deliveries(
 
 async def resend(database: Database, delivery_id: int, actor: str) -> None:
     """Make an exhausted or delivered delivery due again, with the same event id; raises Conflict."""
-    ended = DELIVERIES.c.status.in_(("exhausted", "delivered"))
-    again = {"status": "due", "due_at": seam.now(), "failures": 0, "delivered_at": None}
-
-    async def body(connection: AsyncConnection) -> bool:
-        mine = DELIVERIES.c.id == delivery_id
-        result = await connection.execute(update(DELIVERIES).where(mine, ended).values(again))
-        row = (await connection.execute(select(DELIVERIES).where(mine))).first()
-        if row is None or not result.rowcount:
-            # Ours already, when only the reply to COMMIT was lost.
-            return row is not None and row.due_at == again["due_at"]
-        detail = json.dumps({"endpoint": row.endpoint, "event_id": row.event_id})
-        line = {"order_no": row.order_no, "at": seam.now(), "what": "resent", "actor": actor}
-        await connection.execute(insert(TIMELINE), [{**line, "detail": detail}])
-        return True
-
-    if not await database.transaction(body):
+    this = [DELIVERIES.c.id == delivery_id]
+    if not await _resend(database, this, list(Ended), actor):
         raise Conflict("There is no such delivery that has ended.")
+
+
+async def resend_all(
+    database: Database, status: Ended, since: int, until: int, endpoint: str | None, actor: str
+) -> int:
+    """Make the deliveries of that ``status`` due again, all or those to ``endpoint``; return how many.
+
+    They are of events made from ``since`` until before ``until`` (microseconds, UTC); each transaction takes a batch.
+    """
+    count, position = 0, first_event_id(since)
+    to_it = [] if endpoint is None else [DELIVERIES.c.endpoint == endpoint]
+    while event_ids := await _next_events(database, position, first_event_id(until)):
+        position = event_ids[-1]
+        chosen = [DELIVERIES.c.event_id.in_(event_ids), *to_it]
+        count += await _resend(database, chosen, [status], actor)
+    return count
+
+
+async def _next_events(database: Database, after: str, before: str) -> Sequence[str]:
+    ids = select(EVENTS.c.event_id).where(EVENTS.c.event_id > after, EVENTS.c.event_id < before)
+    page = ids.order_by(EVENTS.c.event_id).limit(_BATCH)
+    return (await database.read(lambda c: c.execute(page))).scalars().all()
+
+
+async def _resend(
+    database: Database, chosen: list[ColumnElement[bool]], ended: Collection[str], actor: str
+) -> int:
+    now = seam.now()
+    again = {"status": "due", "due_at": now, "failures": 0, "delivered_at": None}
+
+    def line(row: Row[Any]) -> dict[str, Any]:
+        detail = json.dumps({"endpoint": row.endpoint, "event_id": row.event_id})
+        told = {"what": "resent", "actor": actor, "detail": detail}
+        return {"order_no": row.order_no, "at": now, **told}
+
+    return await database.transaction(lambda c: try_again(c, QUEUE, chosen, ended, again, line))
 
 
 def _seconds(retry_after: str | None) -> float | None:

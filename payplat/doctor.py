@@ -9,9 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from payplat import schema, seam
-from payplat.app import database_of
 from payplat.catalogue import read_catalogue
-from payplat.database import Database
+from payplat.database import Database, database_of
 from payplat.errors import ConfigurationError, PayplatError
 from payplat.registry import Doors, open_channels
 from payplat.settings import Settings

@@ -1,6 +1,7 @@
 """What is owed to a provider, such as giving late money back. Leased, retried and recorded like a delivery."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -8,13 +9,13 @@ from prometheus_client import Counter
 from sqlalchemy import Row, select
 
 from payplat import seam
-from payplat.attempts import Attempt, Record, record
+from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
 from payplat.decisions import Result
-from payplat.errors import PayplatError
+from payplat.errors import Conflict, PayplatError
 from payplat.lanes import Lane
 from payplat.leases import Queue
-from payplat.models import DUTIES, PAYMENTS
+from payplat.models import DUTIES
 from payplat.orders import Orders
 from payplat.provider import Provider
 from payplat.purchase import Order, State, Status
@@ -60,12 +61,8 @@ class Duties:
         attempt = Attempt(ok=not error, milliseconds=took, error=error)
         await record(self._database, QUEUE, row, attempt, _outcome(row, attempt))
 
-    async def _paid_by(self, order_no: str) -> str:
-        paid_by = select(PAYMENTS.c.transaction_id).where(PAYMENTS.c.order_no == order_no)
-        return str(await self._database.read(lambda c: c.scalar(paid_by)))
-
     async def _perform(self, row: Row[Any], order: Order) -> str:
-        transaction_id = await self._paid_by(row.order_no)
+        transaction_id = str(await self._orders.transaction_of(row.order_no))
         verdict = await self._providers[row.channel].perform(row.what, order, transaction_id)
         if verdict is not None:
             await self._orders.settle(verdict)
@@ -75,13 +72,42 @@ class Duties:
         if order.status is Status.REFUNDED:
             return ""  # a notice or a person was first
         # The same key on every try: a repeat cannot give the money back twice.
-        key, transaction_id = f"{row.order_no}_{row.cause}", await self._paid_by(row.order_no)
+        key, transaction_id = (
+            f"{row.order_no}_{row.cause}",
+            str(await self._orders.transaction_of(row.order_no)),
+        )
         verdict = await self._providers[row.channel].refund(order, transaction_id, key)
         if verdict.state is not State.REFUNDED:
             return "the provider has not confirmed the refund yet"
         settled = await self._orders.settle(verdict)
         done = settled.result in (Result.REFUNDED, Result.REPEATED)
         return "" if done else f"the ledger says {settled.result}"
+
+
+async def list_duties(
+    database: Database, status: str | None = None, limit: int = 100
+) -> Sequence[Row[Any]]:
+    """Return duties, the newest first."""
+    wanted = select(DUTIES).order_by(DUTIES.c.id.desc()).limit(limit)
+    if status:
+        wanted = wanted.where(DUTIES.c.status == status)
+    return (await database.read(lambda c: c.execute(wanted))).all()
+
+
+async def resend(database: Database, duty_id: int, actor: str) -> None:
+    """Make an exhausted duty due again; raises Conflict when there is none of that id."""
+    now = seam.now()
+    again = {"status": "due", "due_at": now, "failures": 0}
+    this = [DUTIES.c.id == duty_id]
+
+    def line(row: Row[Any]) -> dict[str, Any]:
+        told = {"what": "duty_resent", "actor": actor, "detail": json.dumps({"duty": row.what})}
+        return {"order_no": row.order_no, "at": now, **told}
+
+    if not await database.transaction(
+        lambda c: try_again(c, QUEUE, this, ["exhausted"], again, line)
+    ):
+        raise Conflict("There is no such duty that is exhausted.")
 
 
 def _outcome(row: Row[Any], attempt: Attempt) -> Record:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -16,8 +17,8 @@ from payplat.database import Database
 from payplat.decisions import Result, Settled
 from payplat.errors import Conflict, IdempotencyMismatch, OrderNotFound, Overloaded, StillRunning
 from payplat.group_commit import GroupCommit
-from payplat.models import DUTIES, EVIDENCE, ORDERS, TIMELINE
-from payplat.purchase import Evidence, Order, Source, Status, Verdict
+from payplat.models import DUTIES, EVIDENCE, ORDERS, PAYMENTS, TIMELINE
+from payplat.purchase import Evidence, Order, Source, State, Status, Verdict
 from payplat.records import ORDERS_BY_NO, Loaded, Records, fetch
 from payplat.rows import Draft, Terms, draft_row, evidence_row, order_of, timeline_row, waiting_row
 
@@ -86,6 +87,12 @@ class Orders:
         if not found:
             raise OrderNotFound
         return order_of(found[0])
+
+    async def transaction_of(self, order_no: str) -> str | None:
+        """Return the id of the transaction that paid the order, None while nothing has."""
+        paid_by = select(PAYMENTS.c.transaction_id).where(PAYMENTS.c.order_no == order_no)
+        found = await self._database.read(lambda c: c.scalar(paid_by))
+        return None if found is None else str(found)
 
     async def begin_preparation(self, order_no: str, seconds: float) -> None:
         """Become the one who asks the provider for ``order_no``; raises StillRunning while another one is."""
@@ -207,9 +214,10 @@ class Orders:
     async def _settle_batch(self, verdicts: list[Verdict]) -> list[Settled]:
         try:
             return await self._database.transaction(lambda c: self._settle_all(c, verdicts))
-        except IntegrityError:
+        except IntegrityError as error:
             if len(verdicts) > 1:
                 raise
+            log.error("contradicts the records", reason=str(error.orig)[:200])
             # What it says cannot be true beside what is on record, such as another order's refund of the same name.
             return [await self._database.transaction(lambda c: self._quarantine(c, verdicts[0]))]
 
@@ -244,6 +252,8 @@ def _settle_one(loaded: Loaded, verdict: Verdict) -> Settled:
     case = loaded.cases.get(verdict.order_no or owner or "")
     if case is None:
         return _without_order(loaded, verdict)
+    if not verdict.order_no:
+        verdict = replace(verdict, order_no=owner)
     settled = case.settle(verdict, owner)
     if case.transaction_key is not None:
         loaded.owners[case.transaction_key] = case.order.order_no
@@ -253,9 +263,11 @@ def _settle_one(loaded: Loaded, verdict: Verdict) -> Settled:
 def _without_order(loaded: Loaded, verdict: Verdict) -> Settled:
     """Keep what names no order of ours; a purchase is alerted, a refund or notice of others' business is not."""
     names_purchase = bool(verdict.order_no or verdict.transaction_id)
-    state, reason = ("unclaimed", "order_no") if names_purchase else ("used", verdict.note)
+    told = verdict.note.encode("ascii", "replace")[:64].decode()
+    state, reason = ("unclaimed", "order_no") if names_purchase else ("used", told)
     loaded.writes.evidence.append(evidence_row(verdict, seam.now(), state, reason))
-    is_news = verdict.states_payment or (verdict.refund is None and verdict.notice is None)
+    is_payment = verdict.states_payment and verdict.state is State.PAID
+    is_news = is_payment or (verdict.refund is None and verdict.notice is None)
     is_alert = names_purchase and is_news
     return Settled(Result.UNKNOWN_ORDER if is_alert else Result.RECORDED, None)
 

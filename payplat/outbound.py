@@ -20,13 +20,14 @@ MAX_ANSWER = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer, whatever its status; ``retry_after`` and ``date`` are those headers as they came."""
+    """An HTTP answer, whatever its status; text members are those headers as they came."""
 
     status: int
     body: bytes = field(repr=False)
     content_type: str
     retry_after: str | None
     date: str | None
+    cache_control: str | None
     milliseconds: int
 
 
@@ -87,7 +88,10 @@ class Counterpart:
     async def _fetch(self, request: HTTPRequest) -> Answer:
         started = time.monotonic()
         try:
-            response = await self._client.fetch(request, raise_error=False)
+            # Shielded: a call that is given up would otherwise be logged as an error when it ends.
+            call = asyncio.ensure_future(self._client.fetch(request, raise_error=False))
+            call.add_done_callback(_end)
+            response = await asyncio.shield(call)
         except Exception as error:
             raise NoAnswer(_reason(error)) from error
         if response.code == 599 or len(response.body) > self._max_answer:
@@ -110,8 +114,15 @@ def _answer(response: HTTPResponse, started: float) -> Answer:
         response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
         response.headers.get("Date"),
+        response.headers.get("Cache-Control"),
         int((time.monotonic() - started) * 1000),
     )
+
+
+def _end(call: asyncio.Future[HTTPResponse]) -> None:
+    """Take note of how a call ended that nobody waits for any more."""
+    if not call.cancelled():
+        call.exception()
 
 
 def _reason(error: object) -> str:

@@ -116,7 +116,7 @@ class Refund:
     ``share`` of the payment (thousandths of a percent: 100000 is all of it). ``type`` is the provider's word for it,
     ``at`` when it happened, ``returned`` how many of the order's ``quantity`` are paid back in all. ``reversed`` says
     that the provider took the refund back; with an empty ``key`` it does not say which one and means what stands of
-    this transaction's refunds until ``at``.
+    this transaction's refunds until ``at``; ``reversal`` is then the provider's own name of the reversal.
     """
 
     key: str
@@ -127,6 +127,7 @@ class Refund:
     at: int | None = None
     returned: int | None = None
     reversed: bool = False
+    reversal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

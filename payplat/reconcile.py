@@ -69,6 +69,7 @@ class Reconciler:
             if verdict.state is State.PENDING:
                 return False
             await self._settle(verdict)
+            reason = "state" if verdict.state is State.UNKNOWN else ""
         except (NotAccepted, NotAuthentic, ProviderRefused) as error:
             log.warning("evidence of no use", order_no=order.order_no, reason=str(error))
             reason = "refused"

@@ -107,4 +107,4 @@ MARK = "/reversed"
 
 def mark_key(verdict: Verdict, reversal: Refund) -> str:
     """Return the key under which a reversal without a refund is remembered."""
-    return reversal.key or f"{verdict.transaction_id}/{reversal.at}{MARK}"
+    return reversal.key or f"{verdict.transaction_id}/{reversal.reversal or reversal.at}{MARK}"

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tornado.httpclient import AsyncHTTPClient
+
+from payplat.demo.stage import Stage
 
 
 @dataclass
@@ -52,6 +55,17 @@ async def payplat(folder: Path, *arguments: str, **environ: str) -> AsyncIterato
         if process.returncode is None:
             await service.stop()
         log.close()
+
+
+def run(stage: Stage, *arguments: str, **environ: str) -> subprocess.CompletedProcess:
+    """Run a payplat command to its end."""
+    command = [sys.executable, "-m", "payplat", *arguments]
+    given = {
+        "PATH": "/usr/bin:/bin",
+        "PAYPLAT_CONFIG": str(stage.folder / "payplat.toml"),
+        **environ,
+    }
+    return subprocess.run(command, capture_output=True, text=True, env=given, timeout=60)
 
 
 # Variables of the test run itself, which the service would call unknown keys.

@@ -1,6 +1,5 @@
 """The stories of Apple: receipts from a device, notifications, and an App Store that cannot be asked."""
 
-from payplat.demo.client import Json, Refused
 from payplat.demo.scene import Scene, expect
 from payplat.demo.story import Story, into
 from payplat.simulators.apple.forgeries import FORGERIES
@@ -15,8 +14,8 @@ async def verified_by_receipt(scene: Scene) -> None:
 
     游戏提交 StoreKit 收据，我们核对苹果的签名并向苹果核实后发货。
     """
-    order_no, receipt = await scene.buys_on_phone()
-    verified = await scene.submits(order_no, receipt)
+    order_no, receipt = await scene.buys_on(scene.iphone)
+    verified = await scene.submits(scene.iphone, order_no, receipt)
     expect(verified["status"] == "paid", "the answer did not say that it is paid")
     await scene.told(order_no, "paid", actor="verify")
     await scene.delivered_once(order_no)
@@ -28,10 +27,10 @@ async def app_died_after_paying(scene: Scene) -> None:
 
     付款后应用崩溃：苹果的通知先到并完成发货，之后补交收据也不会重复发货。
     """
-    order_no, receipt = await scene.buys_on_phone(notify=True)
+    order_no, receipt = await scene.buys_on(scene.iphone, notify=True)
     await scene.told(order_no, "paid", actor="callback")
     await scene.delivered_once(order_no)
-    again = await scene.submits(order_no, receipt)
+    again = await scene.submits(scene.iphone, order_no, receipt)
     expect(again["status"] == "paid", "the answer did not say that it is paid")
     await scene.delivered_once(order_no)
 
@@ -42,10 +41,10 @@ async def receipt_used_twice(scene: Scene) -> None:
 
     已用于一个订单的收据，再拿来给另一个订单充数：拒绝。
     """
-    first, receipt = await scene.buys_on_phone()
-    await scene.submits(first, receipt)
-    second, _ = await scene.opens_on_phone()
-    await _refused(scene, second, receipt, "another_order")
+    first, receipt = await scene.buys_on(scene.iphone)
+    await scene.submits(scene.iphone, first, receipt)
+    second, _ = await scene.opens_on(scene.iphone)
+    await scene.refuses(scene.iphone, second, receipt, "another_order")
     await scene.stays_pending(second)
     await scene.delivered_once(first)
 
@@ -56,14 +55,14 @@ async def forged_receipts_refused(scene: Scene) -> None:
 
     伪造的收据（自制证书、签名后篡改、没有签名）一律拒绝，真收据照常入账。
     """
-    order_no, receipt = await scene.buys_on_phone()
+    order_no, receipt = await scene.buys_on(scene.iphone)
     apple = scene.stage.apple
     bought = apple.purchase(receipt["transaction_id"])
     for name in ("home_made_chain", "altered", "algorithm_none"):
         forged = FORGERIES[name](apple, {**bought.fields, "signedDate": apple.milliseconds})
-        await _refused(scene, order_no, {"signed_transaction": forged}, "not_authentic")
+        await scene.refuses(scene.iphone, order_no, {"signed_transaction": forged}, "not_authentic")
     await scene.stays_pending(order_no)
-    await scene.submits(order_no, receipt)
+    await scene.submits(scene.iphone, order_no, receipt)
     await scene.delivered_once(order_no)
 
 
@@ -73,9 +72,9 @@ async def apple_down_then_asked_again(scene: Scene) -> None:
 
     苹果暂时没有应答：先保存收据，稍后自动再次核实并发货。
     """
-    order_no, receipt = await scene.buys_on_phone()
+    order_no, receipt = await scene.buys_on(scene.iphone)
     scene.stage.apple.next_answers("503", "503", "503", path=receipt["transaction_id"])
-    verified = await scene.submits(order_no, receipt)
+    verified = await scene.submits(scene.iphone, order_no, receipt)
     expect(verified["status"] == "pending", "it was called paid before Apple was asked")
     await scene.told(order_no, "evidence_waiting")
     await scene.told(order_no, "paid", actor="verify")
@@ -88,20 +87,7 @@ async def apple_gives_money_back(scene: Scene) -> None:
 
     发货后苹果退款：及时告知游戏服务器。
     """
-    order_no, receipt = await scene.buys_on_phone(notify=True)
+    order_no, receipt = await scene.buys_on(scene.iphone, notify=True)
     await scene.delivered_once(order_no)
     await scene.stage.apple.refund(receipt["transaction_id"])
-    await scene.told(order_no, "refunded", to="refunded")
-    await scene.arrived(order_no, "order.refunded")
-    order = await scene.game.order(order_no)
-    expect(order["refunded"] == order["amount"], "not all of the money went back")
-
-
-async def _refused(scene: Scene, order_no: str, receipt: Json, code: str) -> None:
-    """Make sure that a receipt is refused with this ``code``."""
-    try:
-        await scene.submits(order_no, receipt)
-    except Refused as refused:
-        expect(refused.code == code, f"it was refused as {refused.code}, not {code}")
-    else:
-        expect(holds=False, otherwise=f"it was not refused as {code}")
+    await scene.refunded_whole(order_no)

@@ -1,6 +1,7 @@
 """A game's client and the person in front of it: both speak HTTP and nothing else."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
@@ -8,6 +9,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 Json = dict[str, Any]
+RECEIPTS = {"apple": "signed_transaction", "google": "purchase_token"}
+"""What a store gives the game for a purchase, by kind of channel."""
 _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
 
@@ -89,20 +92,22 @@ class Buyer:
         await self._web.post(cashier, b"action=pay", _FORM)
 
 
+@dataclass(frozen=True)
 class Phone:
-    """An iPhone with the game ``bundle_id`` on it; ``store`` is where the App Store answers."""
+    """A phone with a game on it: ``kind`` of channel, where its store answers, and what the phone tells of the game."""
 
-    def __init__(self, web: Web, store: str, bundle_id: str) -> None:
-        self._web, self._store, self._bundle_id = web, store, bundle_id
+    web: Web
+    kind: str
+    store: str
+    game: Json
 
-    async def buy(self, payment: Json, *, notify: bool) -> Json:
-        """Buy what the game handed to StoreKit; return what StoreKit gives back.
+    async def buy(self, payment: Json, **wishes: bool) -> Json:
+        """Buy what the game handed to the store's library; return what that gives back.
 
-        Without ``notify`` Apple's notification is never sent.
+        With ``notify=False`` the store's notification is never sent, with ``pending=True`` Google has no money yet.
         """
-        wanted = json.dumps({**payment, "bundle_id": self._bundle_id, "notify": notify}).encode()
-        url = f"{self._store}/device/buy"
-        return _read(await self._web.post(url, wanted, "application/json"))
+        wanted = json.dumps({**payment, **self.game, **wishes}).encode()
+        return _read(await self.web.post(f"{self.store}/device/buy", wanted, "application/json"))
 
 
 class Stranger:

@@ -1,10 +1,10 @@
 """What must hold whatever happened, counted over everything that was played.
 
-The database is read, the books of the merchant, of Alipay and of Apple are compared with it; nothing is asked of the
-ledger's code.
+The database is read, and everybody's books (the merchant's, Alipay's, Apple's, Google's) are compared with it; nothing
+is asked of the ledger's code.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,10 +113,35 @@ async def _alipay_balances(stage: Stage) -> Count:
 async def _apple_balances(stage: Stage) -> Count:
     """Every purchase in Apple's books was delivered as what it is, nothing else was, and every refund was told."""
     books = stage.apple.books.purchases
-    paid, refunded = (_at_apple(stage, kind) for kind in ("order.paid", "order.refunded"))
-    skus = {row.transaction_id: row.product for row in await _rows(stage, _PURCHASES)}
     sold = {number: str(each.fields["productId"]) for number, each in books.items()}
     back = {number for number, each in books.items() if each.revoked}
+    return await _store_balances(stage, "apple", sold, back)
+
+
+async def _google_balances(stage: Stage) -> Count:
+    """The same for what was paid at Google; what stands there is acknowledged, and consumed if it can be."""
+    books = stage.google.books.purchases
+    paid = {token: each for token, each in books.items() if each.paid_at is not None}
+    sold = {token: each.product_id for token, each in paid.items()}
+    back = {token for token, each in paid.items() if not each.refundable}
+    products = stage.platform.catalogue.products["default"]
+    consumable = {each.sku("google", name) for name, each in products.items() if each.consumable}
+    standing = [each for token, each in paid.items() if token not in back]
+    done = [
+        e for e in standing if e.consumed or (e.acknowledged and e.product_id not in consumable)
+    ]
+    count = await _store_balances(stage, "google", sold, back)
+    figures = f"{count.says}, {len(standing)} = {len(done)}"
+    return Count(count.seen, count.broken + len(standing) - len(done), figures)
+
+
+async def _store_balances(
+    stage: Stage, kind: str, sold: Mapping[str, str], back: set[str]
+) -> Count:
+    """Compare a store's books (what each transaction sold, and which were refunded) with what the merchant got."""
+    paid, refunded = (_told_of(stage, kind, what) for what in ("order.paid", "order.refunded"))
+    payments = f"SELECT transaction_id, product FROM payments WHERE kind = '{kind}'"  # noqa: S608
+    skus = {row.transaction_id: row.product for row in await _rows(stage, payments)}
     given = {number: skus.get(number) for number in paid}
     wrong = sum(sold.get(number) != given.get(number) for number in sold.keys() | given.keys())
     wrong += len(back ^ refunded)
@@ -147,11 +172,9 @@ RULES = (
     ),
     Rule("Alipay's books equal ours", "支付宝账本与我们一致", _alipay_balances),
     Rule("Apple's books equal ours", "苹果账本与我们一致", _apple_balances),
+    Rule("Google's books equal ours", "Google 账本与我们一致", _google_balances),
 )
 _SETTLED = "(status IN ('paid', 'refunded'))"
-
-
-_PURCHASES = "SELECT transaction_id, product FROM payments WHERE kind = 'apple'"
 
 
 async def count_orders(stage: Stage) -> int:
@@ -159,10 +182,10 @@ async def count_orders(stage: Stage) -> int:
     return await _number(stage, "SELECT count(*) FROM orders")
 
 
-def _at_apple(stage: Stage, kind: str) -> set[str]:
-    """Return the transactions of which the merchant took an event of this kind."""
-    events = (each for each in stage.merchant.events.values() if each["type"] == kind)
-    return {e["data"]["transaction_id"] for e in events if e["data"]["channel"] == "apple"}
+def _told_of(stage: Stage, kind: str, what: str) -> set[str]:
+    """Return the transactions at a store of which the merchant took an event of this type."""
+    events = (each for each in stage.merchant.events.values() if each["type"] == what)
+    return {e["data"]["transaction_id"] for e in events if e["data"]["channel"] == kind}
 
 
 async def _rows(stage: Stage, statement: str) -> list[Any]:

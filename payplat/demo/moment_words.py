@@ -1,13 +1,16 @@
 """The words for an order's timeline, in English and Chinese.
 
-A line is told by the first of these names that stands here: "apple paid verify", "paid verify", "apple paid", "paid".
+A line is told by the first of these names that stands here: "apple paid verify", "store paid verify", "paid verify",
+"apple paid", "store paid", "paid".
 ``{company}`` is the provider behind the order's channel.
 """
 
 from typing import NamedTuple
 
-Both = tuple[str, str]
-"""A text in English and in Chinese."""
+from payplat.demo.name_words import Both
+
+STORES = ("apple", "google")
+"""The kinds that are stores: they set the price and know no order without its purchase."""
 
 
 class Told(NamedTuple):
@@ -29,16 +32,24 @@ TOLD = {
             "游戏只说明商品，价格由 payplat 按自己的目录确定。",
         ),
     ),
-    "apple opened": Told(
+    "store opened": Told(
         "plain",
         ("Order opened", "已下单"),
         (
-            "Apple sets the price; the order number travels with the purchase, signed by Apple.",
-            "价格由苹果确定；订单号随购买一起传递，并由苹果签名。",
+            "{company} sets the price; the order number travels with the purchase, and {company} vouches for it.",
+            "价格由{company}确定；订单号随购买一起传递，并由{company}证实。",
         ),
     ),
     "paid callback": Told(
         "good", _PAID, ("{company} sent a signed notification.", "{company}发来了签名通知。")
+    ),
+    "google paid callback": Told(
+        "good",
+        _PAID,
+        (
+            "Google pushed that something changed, and payplat asked what.",
+            "Google 推送了变更通知，payplat 随即向 Google 核实。",
+        ),
     ),
     "paid reconcile": Told(
         "good",
@@ -54,6 +65,14 @@ TOLD = {
         (
             "Apple's notification had not come; payplat found it in Apple's history.",
             "苹果的通知没有送达，payplat 在苹果的历史记录里找到了它。",
+        ),
+    ),
+    "google paid reconcile": Told(
+        "good",
+        _PAID,
+        (
+            "payplat kept the purchase token, and asked Google again until the answer was sure.",
+            "payplat 保存了购买令牌，反复向 Google 查询，直到得到确定的答复。",
         ),
     ),
     "paid verify": Told(
@@ -72,12 +91,36 @@ TOLD = {
             "游戏提交了 StoreKit 给它的收据，payplat 核对签名并向苹果核实。",
         ),
     ),
+    "google paid verify": Told(
+        "good",
+        _PAID,
+        (
+            "The game submitted what Play Billing gave it; payplat asked Google.",
+            "游戏提交了 Play Billing 给它的购买令牌，payplat 向 Google 核实。",
+        ),
+    ),
     "evidence_waiting": Told(
         "wait",
         ("Receipt kept", "收据已保存"),
         (
             "{company} cannot be asked just now. payplat keeps the receipt and asks again by itself.",
             "暂时无法向{company}核实。payplat 先保存收据，稍后自动再问。",
+        ),
+    ),
+    "google evidence_waiting": Told(
+        "wait",
+        ("Waiting for the payment", "等待款项到账"),
+        (
+            "Google has told of no payment yet, as with cash. payplat keeps the purchase token and asks again by itself.",
+            "Google 尚未确认付款，例如现金付款。payplat 先保存购买令牌，稍后自动再问。",
+        ),
+    ),
+    "evidence_refused": Told(
+        "warn",
+        ("Checked at last, and of no use", "已核实：凭证无效"),
+        (
+            "What the game submitted does not pay this order. It is kept as evidence.",
+            "游戏提交的凭证不能支付此订单，已留作证据，不入账。",
         ),
     ),
     "paid_late": Told(
@@ -99,12 +142,12 @@ TOLD = {
         ("Order closed", "订单已关闭"),
         ("{company} says that nothing was paid in time.", "{company}确认：未在期限内付款。"),
     ),
-    "apple closed": Told(
+    "store closed": Told(
         "plain",
         ("Order closed", "订单已关闭"),
         (
-            "No purchase was seen in time; one that turns up later is still delivered.",
-            "期限内没有见到购买；之后出现的购买仍会发货。",
+            "No purchase was seen in time, or it was cancelled; one that turns up later is still delivered.",
+            "期限内没有见到购买，或购买已取消；之后出现的购买仍会发货。",
         ),
     ),
     "quarantined": Told(
@@ -173,6 +216,41 @@ TOLD = {
         ("The game's server never answered", "游戏服务器始终没有应答"),
         ("An operator can send it again.", "可由人工重新发送。"),
     ),
+    "duty acknowledge": Told(
+        "good",
+        ("Purchase acknowledged", "已确认购买"),
+        ("Otherwise {company} would give the money back.", "否则{company}会自动退款。"),
+    ),
+    "duty consume": Told(
+        "good",
+        ("Purchase consumed", "已消耗购买"),
+        ("{company} lets the player buy it again.", "玩家可以在{company}再次购买。"),
+    ),
+    "duty bind": Told(
+        "good",
+        ("{company} knows the order", "{company}已记下订单"),
+        (
+            "It was told to which order the purchase belongs.",
+            "已告知{company}这笔购买属于哪个订单。",
+        ),
+    ),
+    "duty refund": Told("good", ("{company} gave the money back", "{company}已完成退款")),
+    "duty failed": Told(
+        "wait",
+        ("Still owed to {company}: {duty}", "尚待{company}受理：{duty}"),
+        ("It did not work this time and is tried again by itself.", "这次没有成功，稍后自动再试。"),
+    ),
+    "duty_overdue": Told(
+        "warn",
+        ("Owed to {company} for more than a day: {duty}", "{company}超过一天未受理：{duty}"),
+        ("It is tried again; an operator was told.", "仍在重试，并已提醒运维人员。"),
+    ),
+    "duty_exhausted": Told(
+        "bad",
+        ("Given up what is owed to {company}", "{company}始终未受理，已停止重试"),
+        ("An operator can have it tried again.", "可由人工重新发起。"),
+    ),
+    "duty_resent": Told("plain", ("Tried again by an operator: {duty}", "人工重新发起：{duty}")),
     "resent": Told("plain", ("Sent again by an operator", "人工重新发送")),
     "order.paid": Told(
         "good",
@@ -193,35 +271,4 @@ TOLD = {
     "order.consumption_requested": Told(
         "good", ("The game's server knows of it", "已告知游戏服务器"), _ANSWERED
     ),
-}
-CHECKED: dict[str, tuple[Both, ...]] = {
-    "alipay paid": (
-        ("Alipay's signature", "支付宝签名"),
-        ("app and payee", "应用与收款方"),
-        ("order and product", "订单与商品"),
-        ("amount {amount}", "金额 {amount}"),
-        ("never paid before", "未曾入账"),
-    ),
-    "apple paid": (
-        ("Apple's signature and certificates", "苹果签名与证书"),
-        ("app and environment", "应用与环境"),
-        ("order", "订单"),
-        ("product and quantity", "商品与数量"),
-        ("never paid before", "未曾入账"),
-    ),
-}
-FIELDS = {
-    "amount": "金额",
-    "account": "应用或收款方",
-    "product": "商品",
-    "quantity": "数量",
-    "currency": "币种",
-    "refund": "退款金额",
-    "transaction_id": "交易号",
-    "environment": "环境",
-    "consumable": "商品类型",
-    "type": "商品类型",
-    "ownership": "购买者",
-    "paid_at": "购买时间",
-    "form": "内容格式",
 }

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from payplat import money
 from payplat.demo.client import Json
-from payplat.demo.moment_words import CHECKED, FIELDS, TOLD, Told
-from payplat.demo.shop_words import Words
+from payplat.demo.moment_words import STORES, TOLD, Told
+from payplat.demo.name_words import CHECKED, DUTIES, FIELDS
+from payplat.demo.shop_words import Words, spaced
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,15 @@ class Narrator:
             clock=at.astimezone().strftime("%H:%M:%S"),
             after=f"+{(at - opened).total_seconds():.2f} s" if at > opened else "",
             tone=told.tone,
-            title=told.title[here].format_map(values),
-            text=told.text[here].format_map(values),
-            checked=tuple(each[here].format_map(values) for each in checked),
+            title=values.fill(told.title[here]),
+            text=values.fill(told.text[here]),
+            checked=tuple(values.fill(each[here]) for each in checked),
         )
 
     def _told(self, line: Json) -> Told:
-        what, actor = self._what(line), line["actor"]
-        names = (f"{self.kind} {what} {actor}", f"{what} {actor}", f"{self.kind} {what}", what)
+        what = self._what(line)
+        whose = (f"{self.kind} ", "store " if self.kind in STORES else "", "")
+        names = [who + each for each in (f"{what} {line['actor']}", what) for who in whose]
         known = (TOLD[name] for name in names if name in TOLD)
         return next(known, Told("plain", (what, what)))
 
@@ -77,17 +79,20 @@ class Narrator:
             return self.events.get(detail.get("event_id", ""), "order.paid")
         if what == "noticed":
             return f"noticed {detail['notice']}"
+        if what == "duty_attempt":
+            return f"duty {detail['duty']}" if detail["ok"] else "duty failed"
         if what == "refunded" and "share" in detail:
             return "refunded share"
         return what
 
     def _values(self, detail: Json, *, here: bool) -> "_Values":
         values = _Values({name: str(each) for name, each in detail.items() if each is not None})
-        order, field = self.order, str(detail.get("field", ""))
+        order, field, duty = self.order, str(detail.get("field", "")), str(detail.get("duty", ""))
         values["company"] = self.words.name(self.kind)
         values["amount"] = price(detail.get("amount", order["amount"]), order["currency"])
         values["share"] = _percent(detail.get("share", 0))
         values["field"] = FIELDS.get(field, field) if here else field.replace("_", " ")
+        values["duty"] = DUTIES.get(duty, (duty, duty))[here]
         values["error"] = _reason(str(detail.get("error", "")), here=here)
         return values
 
@@ -107,6 +112,10 @@ def price(amount: int | None, currency: str | None) -> str:
 
 class _Values(dict[str, str]):
     """What a text may name; what is not known is an ellipsis."""
+
+    def fill(self, text: str) -> str:
+        """Return the text with the values in place of their names."""
+        return spaced(text.format_map(self))
 
     def __missing__(self, key: str) -> str:
         return "…"

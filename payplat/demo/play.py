@@ -117,6 +117,8 @@ async def _stay(stage: Stage, teller: Teller) -> None:
 def _link(stage: Stage, teller: Teller) -> None:
     for key, address in (
         ("alipay", stage.alipay.url),
+        ("apple", stage.apple.url),
+        ("google", stage.google.url),
         ("merchant", stage.merchant.url.removesuffix("/webhooks")),
         ("api", stage.url),
         ("folder", stage.folder),

@@ -2,19 +2,19 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from payplat.demo.client import Buyer, Game, Json, Phone, Stranger, Web
-from payplat.demo.stage import BUNDLE_ID, Stage
+from payplat.demo.client import RECEIPTS, Buyer, Game, Json, Phone, Refused, Stranger, Web
+from payplat.demo.stage import BUNDLE_ID, PACKAGE, Stage
 from payplat.simulators.merchant import Received
 
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds after which something that should have happened has not."""
-_WANTED = {"product_id": "coins_500", "receiver": "player-1"}
 
 
 class Broken(Exception):
@@ -28,18 +28,21 @@ class Scene:
     stage: Stage
     game: Game
     buyer: Buyer
-    phone: Phone
+    iphone: Phone
+    android: Phone
     stranger: Stranger
 
     @classmethod
     def of(cls, stage: Stage, web: Web) -> "Scene":
         """Put the actors on a stage."""
-        buyer, phone = Buyer(web, stage.alipay.url), Phone(web, stage.apple.url, BUNDLE_ID)
-        return cls(stage, Game(web, stage.url), buyer, phone, Stranger(web, stage.url))
+        iphone = Phone(web, "apple", stage.apple.url, {"bundle_id": BUNDLE_ID})
+        android = Phone(web, "google", stage.google.url, {"package": PACKAGE, "test": True})
+        buyer, stranger = Buyer(web, stage.alipay.url), Stranger(web, stage.url)
+        return cls(stage, Game(web, stage.url), buyer, iphone, android, stranger)
 
     async def opens(self, method: str = "app") -> tuple[str, str]:
         """A player opens an order and the cashier for it; return its number and the cashier's address."""
-        created = await self.game.create(channel="alipay", method=method, **_WANTED)
+        created = await self.game.create(channel="alipay", method=method, **_wanted())
         return created["order_no"], await self.buyer.open_cashier(created["payment"])
 
     async def buys(self, method: str = "app") -> str:
@@ -48,20 +51,31 @@ class Scene:
         await self.buyer.press_pay(cashier)
         return order_no
 
-    async def opens_on_phone(self) -> tuple[str, Json]:
-        """A player opens an order at Apple; return its number and what the game hands to StoreKit."""
-        created = await self.game.create(channel="apple", **_WANTED)
+    async def opens_on(self, phone: Phone) -> tuple[str, Json]:
+        """A player opens an order at a store; return its number and what the game hands to the store's library."""
+        created = await self.game.create(channel=phone.kind, **_wanted())
         return created["order_no"], created["payment"]
 
-    async def buys_on_phone(self, *, notify: bool = False) -> tuple[str, Json]:
-        """A player opens an order at Apple and buys; return its number and what StoreKit gave the game."""
-        order_no, payment = await self.opens_on_phone()
-        return order_no, await self.phone.buy(payment, notify=notify)
+    async def buys_on(
+        self, phone: Phone, *, notify: bool = False, **wishes: bool
+    ) -> tuple[str, Json]:
+        """A player opens an order at a store and buys; return its number and what the store gave the game."""
+        order_no, payment = await self.opens_on(phone)
+        return order_no, await phone.buy(payment, notify=notify, **wishes)
 
-    async def submits(self, order_no: str, receipt: Json) -> Json:
-        """The game submits what StoreKit gave it; return the answer."""
-        signed = receipt["signed_transaction"]
-        return await self.game.verify("apple", order_no, signed_transaction=signed)
+    async def submits(self, phone: Phone, order_no: str, receipt: Json) -> Json:
+        """The game submits what the store gave it; return the answer."""
+        name = RECEIPTS[phone.kind]
+        return await self.game.verify(phone.kind, order_no, **{name: receipt[name]})
+
+    async def refuses(self, phone: Phone, order_no: str, receipt: Json, code: str) -> None:
+        """Make sure that what the game submits is refused with this ``code``."""
+        try:
+            await self.submits(phone, order_no, receipt)
+        except Refused as refused:
+            expect(refused.code == code, f"it was refused as {refused.code}, not {code}")
+        else:
+            expect(holds=False, otherwise=f"it was not refused as {code}")
 
     async def told(self, order_no: str, what: str, **detail: Any) -> Json:
         """Wait for a line in the order's timeline; return it."""
@@ -94,6 +108,14 @@ class Scene:
         expect(all(each.valid for each in attempts), "the merchant refused a signature")
         expect(self.stage.merchant.fulfilled[order_no] == 1, "the goods were not given once")
 
+    async def refunded_whole(self, order_no: str) -> None:
+        """Wait until the merchant has taken the refund of all that an order cost."""
+        await self.told(order_no, "refunded", to="refunded")
+        attempts = await self.arrived(order_no, "order.refunded")
+        await self.told(order_no, "delivered", event_id=attempts[-1].id)
+        order = await self.game.order(order_no)
+        expect(order["refunded"] == order["amount"], "not all of the money went back")
+
     async def stays_pending(self, order_no: str) -> None:
         """Make sure that the order is not paid and nobody was told that it is."""
         status = (await self.game.order(order_no))["status"]
@@ -114,6 +136,11 @@ def expect(holds: object, otherwise: str) -> None:
     """Raise Broken unless it holds."""
     if not holds:
         raise Broken(otherwise)
+
+
+def _wanted() -> dict[str, str]:
+    """Each order is another player's: Google sells nobody a second one before the first is consumed."""
+    return {"product_id": "coins_500", "receiver": f"player-{secrets.token_hex(4)}"}
 
 
 def _fits(line: Json, what: str, detail: Json) -> bool:

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 from payplat.catalogue import Product
 from payplat.demo.client import Game, Json
 from payplat.demo.moments import price
-from payplat.demo.stage import BUNDLE_ID
+from payplat.demo.stage import BUNDLE_ID, PACKAGE
 from payplat.simulators.merchant import Merchant
 
-METHODS = ("page", "wap", "app", "qr", "storekit")
+METHODS = ("page", "wap", "app", "qr", "storekit", "play_billing")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Till:
 
     @property
     def is_askable(self) -> bool:
-        """Whether there is somebody to ask what became of the order; Apple only knows its own receipts."""
+        """Whether there is somebody to ask what became of the order; a store only knows its own purchases."""
         return self.name != "sheet"
 
 
@@ -46,8 +46,8 @@ class Purchase:
 class Shop:
     """What all pages share.
 
-    ``offers`` are the methods and ``kinds`` the provider's kind of each channel, ``links`` lead behind the scenes,
-    at ``app_store`` the purchase sheet is shown.
+    ``offers`` are the methods and ``kinds`` the provider's kind of each channel, ``links`` lead behind the scenes: to the
+    game's server, and to ``<kind>_page``, where a company shows its books and what a person clicks.
     """
 
     game: Game
@@ -56,7 +56,6 @@ class Shop:
     offers: Mapping[str, Sequence[str]]
     kinds: Mapping[str, str]
     links: Mapping[str, str]
-    app_store: str
     url: str = ""
     player: str = "player-88"
     purchases: dict[str, Purchase] = field(default_factory=dict)
@@ -103,16 +102,22 @@ class Shop:
             return Till("wallet", f"{self.links['alipay_page']}/wallet?{asked}")
         if "url" in payment:
             return Till("cashier", payment["url"])
-        return Till("sheet", f"{self.app_store}/sheet?{urlencode(self._asked(created))}")
+        kind = self.kinds[created["channel"]]
+        asked = urlencode(self._asked(created, kind))
+        return Till("sheet", f"{self.links[f'{kind}_page']}/sheet?{asked}")
 
-    def _asked(self, created: Json) -> Json:
-        """Return what the sheet shows, and where it hands over what StoreKit gives the game."""
+    def _asked(self, created: Json, kind: str) -> Json:
+        """Return what the sheet of a store shows, and where it hands over what the store gives the game."""
         product = self.products[created["product_id"]]
-        return {
-            **created["payment"],
+        iphone = {
             "bundle_id": BUNDLE_ID,
             "type": "Consumable" if product.consumable else "Non-Consumable",
             "customer": self.player,
+        }
+        android = {"package": PACKAGE, "test": "1"}
+        return {
+            **created["payment"],
+            **{"apple": iphone, "google": android}[kind],
             "title": product.title,
             "return_url": f"{self.url}/orders/{created['order_no']}/bought",
         }

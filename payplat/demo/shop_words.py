@@ -1,5 +1,7 @@
 """The sentences of the shop's pages, in English and Chinese."""
 
+import re
+
 LANGUAGES = ("en", "zh")
 _WORDS = {
     "game": ("Lantern Isle", "灯屿"),
@@ -17,6 +19,7 @@ _WORDS = {
     "how": ("How would you like to pay?", "选择支付方式"),
     "alipay": ("Alipay", "支付宝"),
     "apple": ("Apple", "苹果"),
+    "google": ("Google Play", "Google Play"),
     "page": ("Desktop page", "电脑网页"),
     "page_how": ("Opens Alipay's cashier in this tab", "在本页打开支付宝收银台"),
     "wap": ("Mobile page", "手机网页"),
@@ -27,6 +30,8 @@ _WORDS = {
     "qr_how": ("Show a code, scan it with the wallet", "显示二维码，用钱包扫一扫"),
     "storekit": ("iPhone", "iPhone"),
     "storekit_how": ("The App Store's purchase sheet", "App Store 购买确认单"),
+    "play_billing": ("Android", "Android"),
+    "play_billing_how": ("Google Play's purchase dialog", "Google Play 购买对话框"),
     "pay": ("Pay {0}", "支付 {0}"),
     "hint": (
         "Let something go wrong where you pay: a lost or forged notification, an app that dies. Then watch.",
@@ -52,6 +57,11 @@ _WORDS = {
     "is_checking_more": (
         "{1} cannot be asked just now. The receipt is kept; you need do nothing.",
         "暂时无法向{1}核实。收据已保存，您无需再做什么。",
+    ),
+    "is_awaited": ("Waiting for the payment", "等待款项到账"),
+    "is_awaited_more": (
+        "{1} has told of no payment yet. Cash may take a while; this page follows by itself.",
+        "{1} 尚未确认付款。现金付款可能需要一些时间，本页会自动更新。",
     ),
     "is_paid": ("Paid, on its way", "已付款，正在发货"),
     "is_paid_more": (
@@ -90,6 +100,8 @@ _WORDS = {
     "again": ("Buy something else", "再买一件"),
     "behind": ("Behind the scenes", "幕后"),
     "alipay_page": ("Alipay's simulator", "支付宝模拟器"),
+    "apple_page": ("App Store's simulator", "App Store 模拟器"),
+    "google_page": ("Google Play's simulator", "Google Play 模拟器"),
     "merchant_page": ("The game's server", "游戏服务器"),
     "offline": (
         "The shop does not answer; trying again …",
@@ -103,8 +115,8 @@ _WORDS = {
         "这笔购买已随另一个订单发货，同一收据不会重复发货。",
     ),
     "refused_not_authentic": (
-        "The receipt was not signed by the store. It pays nothing.",
-        "收据并非由商店签名，不予入账。",
+        "The receipt was not issued by the store. It pays nothing.",
+        "收据并非由商店出具，不予入账。",
     ),
     "refused": ("payplat refused: {0}", "payplat 拒绝了请求：{0}"),
 }
@@ -120,6 +132,10 @@ _BLURBS = {
 }
 
 
+_HAN, _LATIN = "[\u4e00-\u9fff]", "[A-Za-z]"
+_SEAM = re.compile(f"(?<={_HAN})(?={_LATIN})|(?<={_LATIN})(?={_HAN})")
+
+
 class Words:
     """``t("pay", "¥6.00")`` in the language of a page."""
 
@@ -130,7 +146,7 @@ class Words:
 
     def __call__(self, key: str, *values: object) -> str:
         """Return a sentence; KeyError when there is none of that name."""
-        return _WORDS[key][self._column].format(*values)
+        return spaced(_WORDS[key][self._column].format(*values))
 
     def name(self, key: str) -> str:
         """Return what a channel or method is called, or the key itself."""
@@ -148,6 +164,11 @@ class Words:
     def blurb(self, product_id: str) -> str:
         """Return a line about a product, or nothing."""
         return _BLURBS.get(product_id, ("", ""))[self._column]
+
+
+def spaced(text: str) -> str:
+    """Put a space where a Chinese character and a Latin word meet."""
+    return _SEAM.sub(" ", text)
 
 
 def choose(asked: str, remembered: str, accepted: str) -> Words:

@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
 from payplat.demo import shop_words
-from payplat.demo.client import Game, Refused, Web
+from payplat.demo.client import RECEIPTS, Game, Refused, Web
 from payplat.demo.shop import Shop
 from payplat.demo.stage import Stage
 from payplat.demo.views import View, view_of
@@ -42,9 +42,10 @@ async def open_shop(stage: Stage) -> AsyncIterator[Shop]:
             {name: channel.provider.kind for name, channel in channels.items()},
             {
                 "alipay_page": stage.alipay.url,
+                "apple_page": stage.apple.url,
+                "google_page": stage.google.url,
                 "merchant_page": stage.merchant.url.removesuffix("/webhooks"),
             },
-            stage.apple.url,
         )
         sockets = stage.shop_sockets
         shop.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
@@ -223,12 +224,12 @@ class Check(Page):
 
 
 class Bought(Page):
-    """``/orders/<order_no>/bought``: the game on the phone gets what StoreKit gave it, and submits it."""
+    """``/orders/<order_no>/bought``: the game on the phone gets what its store gave it, and submits it."""
 
     def check_xsrf_cookie(self) -> None:
         """Let the purchase sheet post here, which is of another origin and has no token of ours.
 
-        Nothing is done in the player's name: payplat believes only what Apple signed, for the order that Apple names.
+        Nothing is done in the player's name: payplat believes only the store, for the order that the store names.
         """
 
     def get(self, order_no: str) -> None:
@@ -236,10 +237,11 @@ class Bought(Page):
         self.redirect(f"/orders/{order_no}", status=303)
 
     async def post(self, order_no: str) -> None:
-        """Submit the signed transaction, then show the order."""
-        signed = self.get_body_argument("signed_transaction", "")
+        """Submit the receipt, then show the order."""
+        given = {name: self.get_body_argument(name, "") for name in RECEIPTS.values()}
+        receipt = {name: value for name, value in given.items() if value}
         order = await self.shop.game.order(order_no)
-        await self.shop.game.verify(order["channel"], order_no, signed_transaction=signed)
+        await self.shop.game.verify(order["channel"], order_no, **receipt)
         self.redirect(f"/orders/{order_no}", status=303)
 
 

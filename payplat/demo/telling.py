@@ -47,6 +47,8 @@ _SENTENCES = {
     "stopped": ("[red]stopped before the end[/]", "[red]中途停止[/]"),
     "shop": ("the shop", "演示商店"),
     "alipay": ("Alipay's simulator", "支付宝模拟器"),
+    "apple": ("App Store's simulator", "App Store 模拟器"),
+    "google": ("Google Play's simulator", "Google Play 模拟器"),
     "merchant": ("the game's server", "游戏服务器"),
     "api": ("payplat's API", "payplat 接口"),
     "folder": ("data and log", "数据与日志"),

@@ -14,6 +14,7 @@ from payplat.simulators.merchant import Merchant
 _REACHED = {
     "pending": 1,
     "checking": 1,
+    "awaited": 1,
     "closed": 1,
     "held": 2,
     "paid": 2,
@@ -23,6 +24,7 @@ _REACHED = {
 _TONES = {
     "pending": "wait",
     "checking": "wait",
+    "awaited": "wait",
     "paid": "wait",
     "delivered": "good",
     "held": "warn",
@@ -101,7 +103,7 @@ def view_of(order: Json, kind: str, merchant: Merchant, words: Words) -> View:
     return View(
         order,
         kind,
-        _state(order, kinds),
+        _state(order, kind, kinds),
         Narrator(order, kind, kinds, words).moments(),
         list(_messages(merchant, order["order_no"])),
         json.dumps(order, ensure_ascii=False, indent=2),
@@ -113,13 +115,16 @@ def clock(moment: datetime) -> str:
     return moment.astimezone().strftime("%H:%M:%S")
 
 
-def _state(order: Json, kinds: dict[str, str]) -> str:
-    """A paid order has arrived when the game's server took ``order.paid``; a receipt that waits is being checked."""
+def _state(order: Json, kind: str, kinds: dict[str, str]) -> str:
+    """A paid order has arrived when the game's server took ``order.paid``; a receipt that waits is being checked.
+
+    With Google it is rather the money that is awaited.
+    """
     told = [line["detail"] for line in order["timeline"] if line["what"] == "delivered"]
     taken = any(kinds.get(detail.get("event_id"), "") == "order.paid" for detail in told)
     waits = any(line["what"] == "evidence_waiting" for line in order["timeline"])
-    status = str(order["status"])
-    further = {"paid": ("delivered", taken), "pending": ("checking", waits)}
+    status, waiting = str(order["status"]), "awaited" if kind == "google" else "checking"
+    further = {"paid": ("delivered", taken), "pending": (waiting, waits)}
     state, is_reached = further.get(status, (status, True))
     return state if is_reached else status
 

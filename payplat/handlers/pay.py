@@ -30,6 +30,7 @@ log = structlog.get_logger("payplat")
 PREPARING_SECONDS = 20.0
 # A worker looks at evidence that could not be verified at once after so long, then on the checks' schedule.
 FIRST_LOOK = 2 * seam.SECOND
+LAST_LOOK = 3600 * seam.SECOND
 FORGED = Counter(
     "payplat_forged_total", "Evidence refused because its provider did not sign it.", ["channel"]
 )
@@ -71,6 +72,11 @@ class AbstractPay(BaseHandler):
     def make_provider(cls, settings: Any, account: Account) -> Provider:
         """Return the provider of one configured channel; raises ValueError that says which option does not fit."""
         raise NotImplementedError
+
+    @classmethod
+    def commands(cls) -> Any:
+        """Return what ``payplat <kind> …`` does, a ``typer.Typer``, or None where a channel brings no commands."""
+        return None
 
     def initialize(
         self, channel: str, provider: Provider, orders: Orders, wake: Callable[[], None], step: str
@@ -129,16 +135,22 @@ class AbstractPay(BaseHandler):
             verdict = await self.provider.verify(order, evidence)
         except (ProviderUnavailable, ProviderMisconfigured) as error:
             self.log_exception(type(error), error, None)
-            verdict = None
-        if verdict is None or verdict.state is State.PENDING:
-            await self.orders.keep(order, evidence, seam.now() + FIRST_LOOK)
-            return self.answer(202, order_answer(order))
+            return await self._look_later(order, evidence, getattr(error, "retry_at", None))
+        if verdict.state is State.PENDING:
+            return await self._look_later(order, evidence, None)
         settled = await self.confirm(verdict)
         if settled.order is None or settled.order.order_no != order_no:
             raise AnotherOrder
         if settled.result is Result.EXCESS:
             raise AlreadyPaid
         return self.answer(200, order_answer(settled.order))
+
+    async def _look_later(self, order: Order, evidence: Evidence, retry_at: int | None) -> None:
+        """Keep the evidence for the job, not before the provider wants to be asked again, and answer 202."""
+        now = seam.now()
+        due_at = min(max(now + FIRST_LOOK, retry_at or 0), now + LAST_LOOK)
+        await self.orders.keep(order, evidence, due_at)
+        self.answer(202, order_answer(order))
 
     async def confirm(self, verdict: Verdict) -> Settled:
         """Settle the verdict in the ledger, then let the merchant know.

@@ -115,16 +115,37 @@ async def test_a_broken_world_is_told(capsys, monkeypatch):
     assert "2 of 3 stories failed" in told
 
 
-async def test_what_apple_sold_and_nobody_got_is_told(capsys):
-    """A purchase that stands in Apple's books and was never delivered does not pass."""
+async def test_what_a_store_sold_and_nobody_got_is_told(capsys):
+    """A purchase that stands in a store's books and was never delivered does not pass."""
 
     async def sells_in_silence(scene):
-        """Apple sells, and nobody hears of it."""
-        await scene.buys_on_phone()
+        """Stores sell, and nobody hears of it."""
+        await scene.buys_on(scene.iphone)
+        await scene.buys_on(scene.android)
+        await scene.buys_on(scene.android, pending=True)
 
     assert await play.main(stay=False, stories=[Story(sells_in_silence)]) == 1
     told = capsys.readouterr().out
     assert re.search(r"✗ +Apple's books equal ours +1 − 0 = 0 − 0 1 of 1 broken", told)
+    assert re.search(r"✗ +Google's books equal ours +1 − 0 = 0 − 0, 1 = 0 2 of 1 broken", told)
+    assert "0 of 1 stories failed" in told
+
+
+@pytest.mark.parametrize("forgotten", ["acknowledged", "consumed"])
+async def test_what_is_owed_to_google_is_counted(capsys, forgotten):
+    """A delivered purchase that Google knows to be neither acknowledged nor consumed does not pass."""
+
+    async def is_forgotten(scene):
+        """Google forgets."""
+        order_no, receipt = await scene.buys_on(scene.android, notify=True)
+        await scene.told(order_no, "duty_attempt", duty="consume", ok=True)
+        bought = scene.stage.google.books.need(receipt["purchase_token"])
+        bought.consumed = False
+        bought.acknowledged = forgotten != "acknowledged"
+
+    assert await play.main(stay=False, stories=[Story(is_forgotten)]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"✗ +Google's books equal ours +1 − 0 = 1 − 0, 1 = 0 1 of 1 broken", told)
     assert "0 of 1 stories failed" in told
 
 

@@ -3,13 +3,11 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import payplat
+from tests.processes import payplat, run
 from tests.stage import Client
 
 
@@ -17,17 +15,6 @@ from tests.stage import Client
 def works() -> bool:
     """The worker under test is another process."""
     return False
-
-
-def run(stage, *arguments: str, **environ: str) -> subprocess.CompletedProcess:
-    """Run a payplat command to its end."""
-    command = [sys.executable, "-m", "payplat", *arguments]
-    given = {
-        "PATH": "/usr/bin:/bin",
-        "PAYPLAT_CONFIG": str(stage.folder / "payplat.toml"),
-        **environ,
-    }
-    return subprocess.run(command, capture_output=True, text=True, env=given, timeout=60)
 
 
 async def test_sigterm_drains(client, stage, database_url):

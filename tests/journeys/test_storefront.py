@@ -1,6 +1,7 @@
 """The demo's shop in a real browser: from a product to *delivered*, in both languages."""
 
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from playwright.async_api import Browser, Page, Request, async_playwright, expec
 from payplat.catalogue import Product
 from payplat.database import Database
 from payplat.demo.client import Web
+from payplat.demo.moments import Narrator
+from payplat.demo.name_words import DUTIES
 from payplat.demo.shop import Shop
+from payplat.demo.shop_words import Words
 from payplat.demo.stage import Stage, set_stage
 from payplat.demo.storefront import open_shop
 from payplat.schema import migrate
@@ -321,17 +325,156 @@ async def test_an_iphone_without_script(browser, shop, stage):
     await expect(page.locator(".timeline")).to_contain_text("StoreKit")
 
 
-async def test_anybody_may_post_a_receipt_and_nobody_gains(stage, shop):
-    """The page that takes receipts asks for no token: what Apple did not sign is refused, and nothing is paid."""
-    bought = await shop.buy("a-key", "coins_500", "apple", "storekit")
+async def test_a_purchase_on_android_in_english(browser, shop, stage):
+    """By Google Play's dialog and back: the token is verified, the purchase acknowledged, and consumed when delivered."""
+    person = await visit(browser, shop, "en-android", locale="en-GB", **PHONE)
+    page = person.page
+    await page.get_by_role("link", name="Buy ¥6.00").click()
+    await page.get_by_label("Android").check()
+    await person.picture("1-payment")
+    await page.get_by_role("button", name="Pay ¥6.00").click()
+    await expect(page).to_have_title("Google Play purchase · SIMULATOR")
+    await expect(page.locator("main")).to_contain_text("license tester")
+    await person.picture("2-sheet")
+    stage.google.faults.notification(event="purchased", drop=True)
+    await page.get_by_role("button", name="Buy", exact=True).click()
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+    timeline = page.locator(".timeline")
+    for what in ("Play Billing", "Purchase acknowledged", "Purchase consumed"):
+        await expect(timeline).to_contain_text(what)
+    await expect(page.locator(".checked")).to_contain_text("✓ asked Google itself")
+    await expect(page.locator(".facts")).to_contain_text("Google Play · Android")
+    await expect(page.locator(".facts")).to_contain_text("¥6.00")
+    await person.picture("3-delivered")
+    (order_no,) = shop.purchases
+    (bought,) = stage.google.books.purchases.values()
+    assert stage.merchant.fulfilled[order_no] == 1
+    assert (bought.acknowledged, bought.consumed) == (True, True)
+    await page.get_by_role("link", name="Google Play's simulator").click()
+    await expect(page.locator("body")).to_contain_text(bought.order_id)
+    await person.picture("4-books")
+    assert person.complaints == []
+
+
+async def test_a_slow_purchase_in_chinese(browser, shop, stage):
+    """Bought for cash: the page waits for the money, follows by itself when it comes, and tells when it goes back."""
+    dark = {"color_scheme": "dark", **PHONE}
+    person = await visit(browser, shop, "zh-android", locale="zh-CN", **dark)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/coins_2800")
+    await page.get_by_label("Android").check()
+    await person.picture("1-payment")
+    await page.get_by_role("button", name="支付").click()
+    await person.picture("2-sheet")
+    await page.get_by_role("button", name="慢速付款").click()
+    await expect(page.locator("h1")).to_contain_text("等待款项到账")
+    await expect(page.locator(".timeline")).to_contain_text("价格由 Google Play 确定")
+    await person.picture("3-awaited")
+    (order_no,) = shop.purchases
+    (token,) = stage.google.books.purchases
+    assert stage.merchant.fulfilled[order_no] == 0
+    await stage.google.complete_pending(token)
+    await expect(page.locator("h1")).to_contain_text("已到账")
+    await expect(page.locator(".timeline")).to_contain_text("Google 推送了变更通知")
+    await expect(page.locator(".timeline")).to_contain_text("已消耗购买")
+    await stage.google.void(token)
+    await expect(page.locator("h1")).to_contain_text("已退款")
+    await expect(page.locator(".timeline")).to_contain_text("已告知游戏服务器退款")
+    await expect(page.locator("main")).not_to_contain_text("支付宝")
+    await expect(page.locator("main")).not_to_contain_text("苹果")
+    await person.picture("4-refunded")
+    assert stage.merchant.fulfilled[order_no] == 1
+    assert person.complaints == []
+
+
+async def test_google_does_not_take_an_acknowledgement(browser, shop, stage):
+    """The goods are given all the same, and the page says what is still owed; the pass is owned then, once."""
+    dark = {"color_scheme": "dark", **DESKTOP}
+    person = await visit(browser, shop, "en-owed", locale="en-GB", **dark)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/season_pass")
+    await page.get_by_label("Android").check()
+    await page.get_by_role("button", name="Pay").click()
+    stage.google.next_answers("backendError", "backendError", path=":acknowledge")
+    await page.get_by_role("button", name="Buy, but the app dies").click()
+    await expect(page.locator("main")).to_contain_text("the app has heard nothing")
+    await page.goto(shop.url)
+    await page.locator(".recent a").click()
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+    timeline = page.locator(".timeline")
+    await expect(timeline).to_contain_text("Still owed to Google Play: acknowledgement")
+    await person.picture("1-owed")
+    await page.goto(f"{shop.url}/buy/season_pass")
+    await page.get_by_label("Android").check()
+    await page.get_by_role("button", name="Pay").click()
+    await page.get_by_role("button", name="Buy", exact=True).click()
+    await expect(page.locator("main")).to_contain_text("ITEM_ALREADY_OWNED")
+    assert sum(stage.merchant.fulfilled.values()) == 1
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", ["alipay", "apple", "google"])
+@pytest.mark.parametrize(
+    ("what", "detail"),
+    [
+        *(("duty_attempt", {"duty": duty, "ok": True}) for duty in DUTIES),
+        *(("duty_attempt", {"duty": duty, "ok": False, "error": "no"}) for duty in DUTIES),
+        ("duty_overdue", {"duty": "consume"}),
+        ("duty_exhausted", {}),
+        ("duty_resent", {"duty": "acknowledge"}),
+        ("evidence_waiting", {}),
+        ("evidence_refused", {"reason": "refused"}),
+        ("closed", {"to": "closed"}),
+    ],
+)
+def test_what_is_seldom_seen_is_told_in_words(what, detail, kind, language):
+    """Title and text are sentences of the page's language, with every name filled in."""
+    at = "2026-09-21T12:00:00.000000Z"
+    line = {"at": at, "what": what, "actor": "relay", "detail": detail}
+    order = {"timeline": [line], "amount": None, "currency": None, "created_at": at}
+    (moment,) = Narrator(order, kind, {}, Words(language)).moments()
+    told = moment.title + moment.text
+    assert "…" not in told
+    assert "_" not in told
+    assert bool(re.search("[\u4e00-\u9fff]", told)) is (language == "zh")
+
+
+async def test_android_without_script(browser, shop, stage):
+    """Without script a button hands the token over, and the page looks again until the slow money has come."""
+    person = await visit(browser, shop, "plain", locale="en-GB", java_script_enabled=False)
+    page = person.page
+    await page.goto(f"{shop.url}/buy/coins_500")
+    await page.get_by_label("Android").check()
+    await page.get_by_role("button", name="Pay").click()
+    await page.get_by_role("button", name="Buy slowly").click()
+    await page.get_by_role("button", name="Hand the purchase token to the app").click()
+    await expect(page.locator("h1")).to_contain_text("Waiting for the payment")
+    (token,) = stage.google.books.purchases
+    await stage.google.complete_pending(token)
+    await expect(page.locator("h1")).to_contain_text("Delivered")
+
+
+@pytest.mark.parametrize(
+    ("channel", "method", "receipt", "status", "words"),
+    [
+        ("apple", "storekit", "signed_transaction=a.b.c", 400, "not issued by the store"),
+        ("google", "play_billing", "purchase_token=a.b.c", 422, "Google answered 400"),
+        ("google", "play_billing", "signed_transaction=a.b.c", 400, "payplat refused"),
+    ],
+)
+async def test_anybody_may_post_a_receipt_and_nobody_gains(
+    stage, shop, channel, method, receipt, status, words
+):
+    """The page that takes receipts asks for no token: what the store did not issue is refused, and nothing is paid."""
+    bought = await shop.buy("a-key", "coins_500", channel, method)
     web = Web()
     url = f"{shop.url}/orders/{bought.order_no}"
     kind = "application/x-www-form-urlencoded"
-    answer = await web.post(f"{url}/bought", b"signed_transaction=a.b.c", kind)
+    answer = await web.post(f"{url}/bought", receipt.encode(), kind)
     other = await web.post(f"{url}/check", b"", kind)
     web.close()
-    assert answer.code == 400
-    assert b"not signed" in answer.body
+    assert answer.code == status
+    assert words in answer.body.decode()
     assert other.code == 403
     assert (await shop.game.order(bought.order_no))["status"] == "pending"
 

@@ -125,6 +125,16 @@ async def test_buying_hands_the_token_over(api, play, inbox):
     assert inbox.told[0]["oneTimeProductNotification"]["purchaseToken"] == purchase.purchase_token
 
 
+async def test_a_license_tester_buys_for_nothing(api, play):
+    """The dialog says so, and the purchase is a test purchase; without `test` it is neither."""
+    for given, is_test in (("1", True), ("", False)):
+        assert (
+            "license tester" in (await show(api, lang="en", test=given)).body.decode()
+        ) is is_test
+        await click(api, "buy", obfuscated_account_id=f"tester-{given}", test=given)
+        assert (list(play.books.purchases.values())[-1].terms.kind == 0) is is_test
+
+
 async def test_a_slow_payer_pays_later(api, play, inbox):
     """The app has a pending purchase at once; the money comes after a while."""
     response = await click(api, "slow")

@@ -1,6 +1,7 @@
 """Google's side of the wire for the tests: a clock to set, the file of a service account, and its public half."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from payplat import seam
+from payplat.channels.google.access import AccessTokens, ServiceAccount
 from tests.simulators import google_stage
 from tests.simulators.google_stage import EMAIL
 
@@ -72,6 +74,17 @@ def pem(key: Any, form: str = "PKCS8", secret: bytes | None = None) -> str:
     )
     private_format = getattr(serialization.PrivateFormat, form)
     return key.private_bytes(serialization.Encoding.PEM, private_format, hidden).decode()
+
+
+@cache
+def account() -> ServiceAccount:
+    """The account as it is read from its file, once: to check a key is slow."""
+    return ServiceAccount.read(account_file())
+
+
+def access_tokens(token_uri: str, timeout: float = 5) -> AccessTokens:
+    """Tokens of the account, from that address; the time is in seconds."""
+    return AccessTokens(replace(account(), token_uri=token_uri), timeout=timeout)
 
 
 def account_file(**changes: Any) -> str:

@@ -185,7 +185,7 @@ def test_an_answer_is_believed_or_not(vector):
 @pytest.mark.parametrize("vector", each(ANSWERS))
 def test_an_answer_is_used_only_when_it_is_believed(vector, provide):
     """The provider returns a signed success; of all other answers, only a signed no may be about the trade."""
-    answer = Answer(200, vector["raw"].encode(), "", None, None, 1)
+    answer = Answer(200, vector["raw"].encode(), "", None, None, None, 1)
     provider = provide(keys_of(vector))
     if accepted(vector) and '{"code":"10000"' in re.sub(r"\s", "", vector["raw"]):
         assert provider._read_answer(answer, vector["api"]).node["trade_no"] == TRADE_NO

@@ -27,6 +27,7 @@ from tests.wire.google import (
     KEY_ID,
     NOW,
     SetWorld,
+    access_tokens,
     account_file,
     account_key,
     pem,
@@ -57,7 +58,7 @@ async def endpoint() -> AsyncIterator[Scripted]:
 @pytest.fixture
 async def tokens(endpoint, world) -> AsyncIterator[AccessTokens]:
     """The account's tokens, asked for there."""
-    tokens = access_tokens(endpoint.url)
+    tokens = access_tokens(f"{endpoint.url}/token")
     yield tokens
     tokens.close()
 
@@ -67,12 +68,6 @@ async def play(world) -> AsyncIterator[GoogleSimulator]:
     """Google's simulator, its clock and ours at the same moment."""
     async with open_inbox() as inbox, open_play(inbox) as play:
         yield play
-
-
-def access_tokens(url: str, timeout: float = 5) -> AccessTokens:
-    """Tokens of the account, from that address."""
-    account = ServiceAccount.read(account_file(token_uri=f"{url}/token"))
-    return AccessTokens(account, timeout=timeout)
 
 
 def granted(*names: str, **changes: Any) -> list[Reply]:
@@ -393,7 +388,7 @@ async def test_a_type_may_be_written_in_any_case(tokens, endpoint, kind):
 
 async def test_silence_ends_in_time(endpoint, world):
     """One deadline is for the whole question, with its second try."""
-    tokens = access_tokens(endpoint.url, timeout=0.3)
+    tokens = access_tokens(f"{endpoint.url}/token", timeout=0.3)
     endpoint.replies = [Reply(silent=True)]
     with pytest.raises(ProviderUnavailable):
         await tokens.token()
@@ -403,7 +398,7 @@ async def test_silence_ends_in_time(endpoint, world):
 
 async def test_nobody_waits_for_what_is_closed(endpoint, world):
     """A question that runs is given up with the connections."""
-    tokens = access_tokens(endpoint.url)
+    tokens = access_tokens(f"{endpoint.url}/token")
     endpoint.replies = [Reply(silent=True)]
     waiter = asyncio.create_task(tokens.token())
     while not endpoint.requests:

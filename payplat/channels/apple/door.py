@@ -116,6 +116,13 @@ class Apple(AbstractPay):
             policy=policy,
         )
 
+    @classmethod
+    def commands(cls) -> Any:
+        """Return ``payplat apple …``."""
+        from payplat.channels.apple.desk import apple_cli  # noqa: PLC0415 - no service needs it
+
+        return apple_cli
+
     async def respond_callback(self) -> None:
         """Confirm the notification and answer 200: what was put aside for a person need not come again."""
         verdict = self.provider.read_notification(self.inbound)

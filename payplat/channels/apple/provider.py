@@ -120,7 +120,7 @@ class AppleProvider(Provider):
         """
         if what != "bind":
             return await super().perform(what, order, transaction_id)
-        api = self._api(order.environment)
+        api = self.api(order.environment)
         await api.set_app_account_token(transaction_id, str(UUID(order.order_no)))
         fresh = await self._ask(order.environment, transaction_id)
         evidence = Evidence(Source.RECONCILE, transaction_id.encode(), fresh.jws.encode())
@@ -130,7 +130,7 @@ class AppleProvider(Provider):
         """Return a page of the notifications that did not reach us ("Get Notification History", only failures)."""
         window = Window.at(position, seam.now() // _MILLISECOND, REACH[self.environment])
         try:
-            page = await self._api(self.environment).notification_history(
+            page = await self.api(self.environment).notification_history(
                 window.start, window.end, only_failures=True, pagination_token=window.token
             )
         except ProviderRefused:
@@ -140,14 +140,18 @@ class AppleProvider(Provider):
         verdicts = [v for v in map(self._read_missed, page.signed_payloads) if v is not None]
         return Missed(verdicts, window.after(page), page.has_more)
 
+    def read(self, jws: str) -> Mapping[str, Any]:
+        """Return what Apple signed; raises NotAuthentic."""
+        return self._signed_data.verify(jws).payload
+
     async def send_consumption(self, order: Order, transaction_id: str, told: Any) -> None:
         """Answer a consumption request of Apple's; refused without the customer's consent ("ConsumptionRequest")."""
-        await self._api(order.environment).send_consumption(transaction_id, told)
+        await self.api(order.environment).send_consumption(transaction_id, told)
 
     async def probe(self) -> str:
         """Ask Apple about a transaction that does not exist, and compare clocks."""
         try:
-            skew = await self._api(self.environment).clock_skew()
+            skew = await self.api(self.environment).clock_skew()
         except NoAnswer as error:
             raise ProviderUnavailable(f"Apple cannot be reached: {error}.") from error
         if abs(skew) > _MOST_SKEW:
@@ -159,7 +163,8 @@ class AppleProvider(Provider):
         for api in self._apis.values():
             api.close()
 
-    def _api(self, environment: str) -> ServerApi:
+    def api(self, environment: str) -> ServerApi:
+        """Return Apple's API in one of our environments; raises ProviderRefused where the channel is not open."""
         try:
             return self._apis[environment]
         except KeyError:
@@ -192,7 +197,7 @@ class AppleProvider(Provider):
 
     async def _ask(self, environment: str, transaction_id: str) -> "Fresh":
         """Ask for a transaction; an answer that is not Apple's word about exactly this one is no answer."""
-        jws = await self._api(environment).transaction(transaction_id)
+        jws = await self.api(environment).transaction(transaction_id)
         try:
             signed = self._signed_data.verify(jws)
         except NotAuthentic as error:

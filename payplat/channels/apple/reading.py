@@ -114,7 +114,8 @@ def read_notification_of(
     if kind == "REFUND_REVERSED":
         # What is revoked now has been refunded once more since, and that refund stands.
         since = purchase.refund.at if purchase.refund else None
-        reversal = Refund("", at=since - 1 if since else _signed_at(notification), reversed=True)
+        until = since - 1 if since else _signed_at(notification)
+        reversal = Refund("", at=until, reversed=True, reversal=key)
         return replace(purchase, state=State.PAID, refund=reversal)
     if kind == "REFUND_DECLINED":
         return replace(purchase, notice=Notice("refund_declined", key))

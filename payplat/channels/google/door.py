@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from payplat import seam
 from payplat.channels.google.access import AccessTokens, ServiceAccount
-from payplat.channels.google.provider import GoogleProvider
+from payplat.channels.google.provider import GoogleProvider, shown
 from payplat.channels.google.publisher_api import PublisherApi
 from payplat.channels.google.push import PushAuth
 from payplat.channels.google.push_keys import PushKeys
@@ -16,7 +16,7 @@ from payplat.errors import NotAccepted, NotAuthentic, OrderNotFound
 from payplat.handlers.base import ErrorAnswer
 from payplat.handlers.pay import FIRST_LOOK, AbstractPay
 from payplat.provider import Account, Provider
-from payplat.purchase import Evidence, Source, State, Verdict
+from payplat.purchase import Source, State, Verdict
 from payplat.settings import ChannelSettings, StoreSettings, Url
 
 API = "https://androidpublisher.googleapis.com"
@@ -65,7 +65,7 @@ class VerifyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     order_no: Annotated[str, Field(max_length=64)]
-    purchase_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,2048}$")]
+    purchase_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,2047}$")]
 
 
 class Google(AbstractPay):
@@ -108,7 +108,7 @@ class Google(AbstractPay):
     async def verify_order(self) -> None:
         """Ask Google about the client's token and answer with its order; 202 while it is pending or cannot be asked."""
         request = self.read_json(VerifyRequest)
-        evidence = Evidence(Source.VERIFY, request.purchase_token.encode())
+        evidence = shown(request.purchase_token, request.order_no, Source.VERIFY)
         await self.examine(request.order_no, evidence)
 
     def tell_error(self, told: ErrorAnswer, error: BaseException | None) -> None:
@@ -129,7 +129,7 @@ class Google(AbstractPay):
             await self.confirm(verdict)
             return
         if verdict.state is State.PENDING and verdict.transaction_id:
-            token = Evidence(Source.CALLBACK, verdict.transaction_id.encode())
+            token = shown(verdict.transaction_id, order.order_no, Source.CALLBACK)
             await self.orders.keep(order, token, seam.now() + FIRST_LOOK)
             return
         await self.confirm(self.provider.bind(verdict, order))

@@ -37,6 +37,11 @@ _MILLISECOND = seam.SECOND // 1000
 _TOLD = (State.PAID, State.REFUNDED)
 
 
+def shown(token: str, order_no: str, source: Source) -> Evidence:
+    """Return a token as evidence for an order: shown for another one it is other evidence, and both may have to wait."""
+    return Evidence(source, f"{token} {order_no}".encode())
+
+
 class GoogleProvider(Provider):
     """One app in Google Play; its account is the package name."""
 
@@ -105,7 +110,7 @@ class GoogleProvider(Provider):
         Without one there is nothing to ask: the order is PENDING, and CLOSED after its end. Raises AnotherOrder for the
         purchase of another order.
         """
-        token = evidence.raw.decode("ascii", "replace")
+        token = evidence.raw.decode("ascii", "replace").partition(" ")[0]
         if not token:
             return self.without_evidence(order, evidence)
         verdict = await self._ask(token, evidence)
@@ -163,7 +168,12 @@ class GoogleProvider(Provider):
     async def missed(self, position: str) -> Missed:
         """Return a page of the voided purchases ("purchases.voidedpurchases.list")."""
         at = Reading.at(position, seam.now() // _MILLISECOND)
-        page = await self._api.voided(at.start, page_token=at.page)
+        try:
+            page = await self._api.voided(at.start, page_token=at.page)
+        except ProviderRefused:
+            if at.page is None:
+                raise
+            return Missed((), at.again())  # a page's token does not hold for ever
         verdicts = [verdict for row in page.rows for verdict in await self._read_voided(row)]
         has_more = page.next_page_token is not None
         return Missed(verdicts, at.after(page.next_page_token), has_more)

@@ -261,7 +261,7 @@ def _number(told: Mapping[str, Any], name: str) -> int:
 
 def _milliseconds(value: object) -> int:
     """Read an int64: documented as a number, shown as text."""
-    text = str(value) if type(value) in (int, str) else ""
+    text = str(value)
     if not _DIGITS.fullmatch(text):
         raise Undecodable("eventTimeMillis is no time in milliseconds")
     return int(text)

@@ -11,7 +11,6 @@ from copy import copy
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tornado.httpclient import HTTPRequest
 
 from payplat import seam
 from payplat.channels.google.answers import from_base64url, read_object
@@ -33,7 +32,7 @@ class PushKeys:
     """
 
     def __init__(self, url: str, *, timeout: float) -> None:
-        self._url, self._google = url, _KeyServer(timeout=timeout)
+        self._url, self._google = url, Counterpart(timeout=timeout)
         self._keys: Mapping[str, rsa.RSAPublicKey] = {}
         # Seconds since 1970: of the keys' life, of rest after a failure, and after a search for an unknown key.
         self._life, self._rest, self._searched = range(0), range(0), range(0)
@@ -94,27 +93,8 @@ class PushKeys:
         keys = dict(_read_keys(read_object(answer).get("keys")))
         if not keys:
             raise ProviderUnavailable("Google's answer holds no key.")
-        return keys, max(_MIN_LIFE, min(self._google.max_age, _MAX_LIFE))
-
-
-class _KeyServer(Counterpart):
-    """Remembers for how many seconds its answer is good."""
-
-    max_age = 0
-
-    def _prepared(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> HTTPRequest:
-        self.max_age = 0
-        request = super()._prepared(method, url, body, headers)
-        request.header_callback = self._read_header
-        return request
-
-    def _read_header(self, line: str) -> None:
-        name, _, value = line.partition(":")
-        found = _MAX_AGE.search(value) if name.lower() == "cache-control" else None
-        if found:
-            self.max_age = int(found[1])
+        told = _MAX_AGE.search(answer.cache_control or "")
+        return keys, max(_MIN_LIFE, min(int(told[1]) if told else 0, _MAX_LIFE))
 
 
 def _read_keys(keys: object) -> Iterator[tuple[str, rsa.RSAPublicKey]]:

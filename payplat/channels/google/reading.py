@@ -27,11 +27,12 @@ def read_purchase(
 ) -> Verdict:
     """Read what "purchases.productsv2" says of the purchase with this token."""
     item = _only(purchase.get("productLineItem"))
-    offer = item.get("productOfferDetails") or {}
+    offer = _inner(item, "productOfferDetails")
     unread = Verdict(
         state=State.UNKNOWN,
         kind=KIND,
-        environment="sandbox" if purchase.get("testPurchaseContext") else "production",
+        # A test is one by the member's presence, whatever it holds.
+        environment="sandbox" if "testPurchaseContext" in purchase else "production",
         account=account,
         order_no=_text(purchase, "obfuscatedExternalProfileId"),
         evidence=evidence,
@@ -43,7 +44,7 @@ def read_purchase(
     quantity = _count(offer.get("quantity", 1))
     if quantity is None or _text(item, "productId") is None:
         return replace(unread, objection="form")
-    context = purchase.get("purchaseStateContext") or {}
+    context = _inner(purchase, "purchaseStateContext")
     completed = _moment(purchase.get("purchaseCompletionTime"))
     read = replace(unread, product=item["productId"], quantity=quantity, paid_at=completed)
     return _in_state(read, str(context.get("purchaseState")), offer)
@@ -119,7 +120,7 @@ def is_acknowledged(purchase: Payload) -> bool:
 
 def is_consumed(purchase: Payload) -> bool:
     """Whether the purchase was consumed."""
-    offer = _only(purchase.get("productLineItem")).get("productOfferDetails") or {}
+    offer = _inner(_only(purchase.get("productLineItem")), "productOfferDetails")
     return bool(offer.get("consumptionState") == "CONSUMPTION_STATE_CONSUMED")
 
 
@@ -146,6 +147,12 @@ def _only(items: Any) -> Payload:
     """Return the one line item; bundles are not sold."""
     is_one = isinstance(items, list) and len(items) == 1 and isinstance(items[0], dict)
     return items[0] if is_one else {}
+
+
+def _inner(payload: Payload, name: str) -> Payload:
+    """Return the object of that name; an empty one where there is none."""
+    value = payload.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(payload: Payload, name: str, length: int = 150) -> str | None:

@@ -31,3 +31,7 @@ class Reading:
         if next_page is not None:
             return json.dumps(asdict(Reading(self.start, self.end, next_page)))
         return json.dumps(asdict(Reading(self.end - _OVERLAP, self.end)))
+
+    def again(self) -> str:
+        """Return the position at the beginning of the same reading."""
+        return json.dumps(asdict(Reading(self.start, self.end)))

@@ -11,6 +11,7 @@ from tornado.web import Application
 from payplat.simulators.apple.api import Api
 from payplat.simulators.apple.books import ENVIRONMENTS
 from payplat.simulators.apple.control import Control
+from payplat.simulators.apple.index import Index
 from payplat.simulators.apple.knobs import Knobs
 from payplat.simulators.apple.ocsp import Responder
 from payplat.simulators.apple.sheet import Device, Sheet
@@ -61,6 +62,7 @@ class AppleSimulator(Simulation):
 
     def _application(self) -> Application:
         doors = [
+            (r"/", Index),
             (r"/(production|sandbox)(/.*)", Api),
             (r"/ocsp", Responder),
             (r"/sheet", Sheet),

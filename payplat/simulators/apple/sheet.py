@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import secrets
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tornado.escape import utf8
-from tornado.template import Loader
 
 from payplat.simulators.apple.books import Purchase
 from payplat.simulators.apple.doors import Door
 from payplat.simulators.apple.orders import Order
-from payplat.simulators.apple.words import Words, language
+from payplat.simulators.apple.page import Page
 
-_PAGES = Loader(str(Path(__file__).parent / "pages"))
 _CHOSEN = (
     "bundle_id",
     "product_id",
@@ -31,12 +27,12 @@ _AFTER = {"buy": "bought.html", "buy_and_die": "died.html"}
 _EXPONENTS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "KWD": 3, "BHD": 3}
 
 
-class Sheet(Door):
+class Sheet(Page):
     """`/sheet`: the address holds the order, `return_url` and `title`; the form says what to do."""
 
     async def get(self) -> None:
         """Show the sheet."""
-        self._page("sheet.html", **self._shown(self._order()))
+        self.page("sheet.html", **self._shown(self._order()))
 
     async def post(self) -> None:
         """Buy; the notification travels on its own."""
@@ -44,14 +40,14 @@ class Sheet(Door):
         shown = self._shown(order)
         page = _AFTER[self.get_body_argument("action", "")]
         purchase, _ = self.store.sell(order)
-        self._page(page, purchase=purchase, **shown)
+        self.page(page, purchase=purchase, **shown)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say what is wrong with the address."""
         mistake = kwargs["exc_info"][1]
         wrong = isinstance(mistake, ValueError | KeyError)
         self.set_status(400 if wrong else status_code)
-        self._page("refused.html", title=str(mistake), return_url="")
+        self.page("refused.html", title=str(mistake), return_url="")
 
     def log_exception(self, *_: object) -> None:
         """A wrong address is for whoever made it; they see it on the page."""
@@ -78,18 +74,6 @@ class Sheet(Door):
     def _here(self, lang: str) -> str:
         query = {name: values[-1] for name, values in self.request.query_arguments.items()}
         return f"?{urlencode({**query, 'lang': utf8(lang)})}"
-
-    def _page(self, name: str, **more: Any) -> None:
-        """The policy lets only this page's own script run; it may post to the shop's address."""
-        lang = language(
-            self.get_query_argument("lang", ""), self.request.headers.get("Accept-Language", "")
-        )
-        nonce = secrets.token_urlsafe(16)
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("Content-Security-Policy", _policy(nonce))
-        template = _PAGES.load(name)
-        self.finish(template.generate(t=Words(lang), lang=lang, nonce=nonce, **more))
 
 
 class Device(Door):
@@ -132,10 +116,3 @@ def _web(url: str) -> str:
     if url and urlsplit(url).scheme not in ("http", "https"):
         raise ValueError("return_url is a web address")
     return url
-
-
-def _policy(nonce: str) -> str:
-    return (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-        f"script-src 'nonce-{nonce}'"
-    )

@@ -33,6 +33,17 @@ _WORDS = {
     "transaction": ("交易编号", "Transaction"),
     "handed": ("应用收到的签名交易", "The signed transaction the app receives"),
     "refused": ("无法购买", "This cannot be bought"),
+    "ledger": ("账本", "The books"),
+    "purchases": ("购买", "Purchases"),
+    "notifications": ("服务器通知", "Server notifications"),
+    "nothing": ("还没有。", "Nothing yet."),
+    "amount": ("金额", "Amount"),
+    "status": ("状态", "Status"),
+    "purchased": ("已购买", "purchased"),
+    "revoked": ("已退款或收回", "refunded or revoked"),
+    "sent": ("发送时间（UTC）", "Sent (UTC)"),
+    "type": ("类型", "Type"),
+    "answered": ("应答", "Answer"),
 }
 
 

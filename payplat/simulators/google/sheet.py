@@ -20,6 +20,7 @@ _FIELDS = (
     "quantity",
     "return_url",
     "title",
+    "test",
 )
 _SHOWN = 200
 
@@ -50,12 +51,18 @@ class Dialog:
         return cls(given, title, price(micros * quantity, currency), quantity)
 
     @property
+    def is_test(self) -> bool:
+        """Whether the buyer is a license tester; any `test` says so."""
+        return bool(self.given["test"])
+
+    @property
     def terms(self) -> dict[str, Any]:
         """What the purchase is made with."""
         return {
             "obfuscated_account_id": self.given["obfuscated_account_id"] or None,
             "obfuscated_profile_id": self.given["obfuscated_profile_id"] or None,
             "quantity": self.quantity,
+            "test": self.is_test,
         }
 
     def address(self, lang: str) -> str:

@@ -13,6 +13,7 @@ _WORDS = {
     "product": ("商品", "Product"),
     "account": ("混淆账号 ID", "Obfuscated account id"),
     "profile": ("混淆资料 ID", "Obfuscated profile id"),
+    "test": ("许可测试人员购买，不收费", "A license tester's purchase: nothing is charged"),
     "tax": ("含税", "Including tax"),
     "buy": ("购买", "Buy"),
     "slow": ("慢速付款：先待处理，稍后完成", "Buy slowly: pending first, done later"),

@@ -1,0 +1,208 @@
+"""What an operator types: deliveries and duties again, a test event for an endpoint."""
+
+import asyncio
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import insert, select, text, update
+
+from payplat import deliveries, seam
+from payplat.deliveries import Ended, resend_all
+from payplat.models import DELIVERIES, DUTIES, EVENTS, TIMELINE
+from payplat.rows import event_rows
+from tests.ledger.build import TERMS, Clock, in_world
+from tests.ledger.test_lost_commit import replies_lost
+from tests.processes import run
+
+MINUTE = 60 * seam.SECOND
+
+
+@pytest.fixture
+def works() -> bool:
+    """Only the commands act."""
+    return False
+
+
+@pytest.fixture
+async def order(client):
+    """An order."""
+    order_no = (await client.create()).json["order_no"]
+    return await client.stage.platform.orders.get(order_no)
+
+
+@pytest.fixture
+def command(stage, database_url):
+    """Runs a payplat command on the stage's database to its end."""
+
+    async def command(*arguments: str):
+        environ = {"PAYPLAT_DATABASE__URL": database_url}
+        return await asyncio.to_thread(run, stage, *arguments, **environ)
+
+    return command
+
+
+async def exhausted(stage, order, moments: list[int]) -> list[str]:
+    """Write an event for each moment (microseconds), with two deliveries that were given up; return their ids."""
+    events, owed = [], []
+    for at in moments:
+        clock = Clock()
+        clock.ahead = at - seam.now()
+        with in_world(clock):
+            event, rows = event_rows("order.refunded", order, TERMS["shop"], "T", at, seam.new_id())
+        events.append(event)
+        owed += [{**row, "status": "exhausted", "failures": 20} for row in rows]
+    database = stage.platform.database
+    await database.transaction(lambda c: c.execute(insert(EVENTS), events))
+    await database.transaction(lambda c: c.execute(insert(DELIVERIES), owed))
+    return [event["event_id"] for event in events]
+
+
+async def due(stage) -> list[tuple[str, str]]:
+    """What is due: event id and endpoint, in order."""
+    wanted = select(DELIVERIES.c.event_id, DELIVERIES.c.endpoint).where(
+        DELIVERIES.c.status == "due"
+    )
+    rows = await stage.platform.database.read(lambda c: c.execute(wanted))
+    return sorted((row.event_id, row.endpoint) for row in rows)
+
+
+def written(micros: int) -> str:
+    """A time as an operator types it."""
+    return datetime.fromtimestamp(micros / seam.SECOND, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+async def test_exhausted_deliveries_of_a_time_are_sent_again(client, stage, order, command):
+    """`deliveries resend` by time makes due what was given up then, for one endpoint or all, and says how many."""
+    noon = (seam.now() - 600 * MINUTE) // MINUTE * MINUTE
+    ids = await exhausted(stage, order, [noon - 1000, noon, noon + MINUTE, noon + 2 * MINUTE])
+    span = ("--since", written(noon), "--until", written(noon + 2 * MINUTE))
+    many = ("deliveries", "resend", "--status", "exhausted", *span)
+    ended = await command(*many, "--endpoint", "default/main")
+    assert (ended.returncode, ended.stdout) == (0, "2 deliveries are due again\n"), ended.stderr
+    assert await due(stage) == [(ids[1], "default/main"), (ids[2], "default/main")]
+    ended = await command(*many)
+    assert ended.stdout == "2 deliveries are due again\n"
+    assert await due(stage) == [(i, f"default/{e}") for i in ids[1:3] for e in ("main", "stock")]
+    assert await client.count("timeline", "what='resent' AND actor='operator'") == 4
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_many_deliveries_are_taken_in_batches(client, stage, order, lost, monkeypatch):
+    """Batches end to end are all deliveries, each once, also when the reply to a batch's commit is lost."""
+    monkeypatch.setattr(deliveries, "_BATCH", 10)
+    start = seam.now() - 60 * MINUTE
+    await exhausted(stage, order, [start + n * seam.SECOND for n in range(35)])
+    database, last = stage.platform.database, start + 30 * seam.SECOND
+    again = (database, Ended.EXHAUSTED, start, last, None, "operator")
+    with in_world(replies_lost(lost, skip=3)):  # after two questions and the first batch
+        assert await resend_all(*again) == 60
+    assert len(await due(stage)) == await client.count("timeline", "what='resent'") == 60
+    fresh = "failures=0 AND status='due'"
+    assert await client.count("deliveries", fresh) == 60
+    assert await resend_all(*again) == 0
+
+
+async def test_delivered_ones_are_sent_again_when_asked(client, stage, order):
+    """What a merchant acknowledged and lost is sent again by its own status, and nothing else with it."""
+    ids = await exhausted(stage, order, [seam.now()])
+    database = stage.platform.database
+    taken = {"status": "delivered", "delivered_at": seam.now()}
+    at_main = DELIVERIES.c.endpoint == "default/main"
+    await database.transaction(lambda c: c.execute(update(DELIVERIES).where(at_main).values(taken)))
+    span = (seam.now() - MINUTE, seam.now() + MINUTE)
+    assert await resend_all(database, Ended.DELIVERED, *span, None, "operator") == 1
+    assert await due(stage) == [(ids[0], "default/main")]
+    assert await client.count("deliveries", "delivered_at IS NOT NULL") == 0
+
+
+WRONG = [
+    ([], "name one delivery"),
+    (["--status", "exhausted"], "name one delivery"),
+    (["1", "--status", "exhausted"], "not both"),
+    (["--status", "due", "--since", "2026-11-22T10:00Z"], "--status"),
+    (["--status", "exhausted", "--since", "2026-11-22T10:00"], "zone"),
+    (["--status", "exhausted", "--since", "yesterday"], "--since"),
+    (["--status", "exhausted", "--since", "2026-11-22T10:00Z", "--endpoint", "x"], "default/main"),
+]
+
+
+async def test_a_resend_that_says_too_little_or_too_much(stage, command):
+    """Neither one delivery nor a status and a time, both, or a time that is none: exit code 2, and nothing is due."""
+    for arguments, told in WRONG:
+        ended = await command("deliveries", "resend", *arguments)
+        assert (ended.returncode, told in ended.stderr) == (2, True), (arguments, ended.stderr)
+    assert await due(stage) == []
+
+
+async def test_an_exhausted_duty_is_tried_again(client, stage, order, command):
+    """`duties` lists what was given up and makes it due, once; one that is not exhausted is refused."""
+    row = {"order_no": order.order_no, "channel": "alipay", "what": "refund", "cause": "late"}
+    row |= {"status": "exhausted", "due_at": 1, "failures": 20, "created_at": 1}
+    database = stage.platform.database
+    await database.transaction(lambda c: c.execute(insert(DUTIES).values(row)))
+    listed = await command("duties", "list", "--status", "exhausted", "--json")
+    (told,) = json.loads(listed.stdout)
+    assert (told["what"], told["order_no"], told["failures"]) == ("refund", order.order_no, 20)
+    ended = await command("duties", "resend", str(told["id"]))
+    assert (ended.returncode, "is due again" in ended.stdout) == (0, True)
+    (found,) = await database.read(lambda c: c.execute(select(DUTIES)))
+    assert (found.status, found.failures) == ("due", 0)
+    assert abs(found.due_at - seam.now()) < 60 * seam.SECOND
+    lines = await database.read(lambda c: c.execute(select(TIMELINE)))
+    assert [(line.what, json.loads(line.detail)) for line in lines] == [
+        ("duty_resent", {"duty": "refund"})
+    ]
+    assert (
+        json.loads((await command("duties", "list", "--status", "exhausted", "--json")).stdout)
+        == []
+    )
+    for duty in (told["id"], 999):
+        refused = await command("duties", "resend", str(duty))
+        assert (refused.returncode, "no such duty" in refused.stderr) == (1, True)
+
+
+async def rows_in(database) -> dict[str, int]:
+    """How many rows each table has."""
+    names = "orders payments events deliveries duties attempts timeline evidence".split()
+    counts = {name: text(f"SELECT count(*) FROM {name}") for name in names}
+    return {n: await database.read(lambda c, s=s: c.scalar(s)) for n, s in counts.items()}
+
+
+async def test_a_test_event_reaches_its_endpoint(stage, order, command):
+    """`trigger` sends a signed event that says it is a test, tells status and time, and stores nothing."""
+    before = await rows_in(stage.platform.database)
+    ended = await command("trigger", "default/main")
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"default/main: answered 204 in \d+ ms\n", ended.stdout)
+    ended = await command(
+        "trigger", "default/main", "--type", "order.refunded", "--order", order.order_no
+    )
+    assert ended.returncode == 0, ended.stderr
+    made_up, real = stage.merchant.received
+    assert made_up.valid
+    assert real.valid
+    assert all(each.id.startswith("evt_test_") for each in (made_up, real))
+    told = json.loads(made_up.body)
+    assert (told["type"], told["test"], told["data"]["app"]) == ("order.paid", True, "default")
+    assert told["data"]["order_no"] != order.order_no
+    told = json.loads(real.body)
+    assert (told["type"], told["test"]) == ("order.refunded", True)
+    assert (told["data"]["order_no"], told["data"]["refund"]["amount"]) == (order.order_no, 600)
+    assert await rows_in(stage.platform.database) == before
+
+
+async def test_a_test_event_that_is_not_taken(stage, command):
+    """An endpoint that answers 500, one that is down, an unknown endpoint and an unknown order all fail, each by name."""
+    stage.merchant.next("500")
+    ended = await command("trigger", "default/main")
+    assert (ended.returncode, "answered 500 in " in ended.stdout) == (1, True)
+    ended = await command("trigger", "default/main", "--order", "0" * 32)
+    assert (ended.returncode, "no such order" in ended.stderr) == (1, True)
+    ended = await command("trigger", "default/nobody")
+    assert (ended.returncode, "default/main" in ended.stderr) == (2, True)
+    await stage.merchant.go_down()
+    ended = await command("trigger", "default/main")
+    assert (ended.returncode, "default/main: " in ended.stdout) == (1, True)
+    await stage.merchant.come_back()

@@ -1,0 +1,108 @@
+"""What ``payplat doctor`` says of an installation, channel by channel."""
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from payplat import seam
+from payplat.doctor import examine
+from payplat.errors import ConfigurationError
+from payplat.registry import installed_doors
+from payplat.settings import read_settings
+
+DOORS = installed_doors()
+KINDS = {kind: door.settings_type for kind, door in DOORS.items()}
+
+
+@pytest.fixture
+def works() -> bool:
+    """Nobody works here but the doctor."""
+    return False
+
+
+async def findings(settings) -> dict[str, tuple[bool, str]]:
+    """What the doctor finds, by what was looked at."""
+    return {found.what: (found.ok, found.says) async for found in examine(settings, DOORS)}
+
+
+def ill(found: dict[str, tuple[bool, str]]) -> list[str]:
+    """What is not well; the tests' own database server does not sync its commits, and doctor sees that."""
+    return [what for what, (ok, _) in found.items() if not ok and what != "durability"]
+
+
+async def test_a_sound_installation(stage):
+    """Every channel's company accepts our keys, and everything else is well."""
+    found = await findings(stage.settings)
+    assert ill(found) == []
+    assert {"channel alipay", "channel apple", "channel google"} <= found.keys()
+
+
+def reread(stage, **changes: str):
+    """The staged configuration with changes, as after an operator's edit."""
+    named = {f"PAYPLAT_{name}": value for name, value in changes.items()}
+    named["PAYPLAT_DATABASE__URL"] = stage.settings.database.url.get_secret_value()
+    return read_settings(stage.folder / "payplat.toml", named, KINDS)
+
+
+def apple_key() -> str:
+    """An In-App Purchase key that Apple does not know."""
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(*form, serialization.NoEncryption()).decode()
+
+
+async def test_a_key_that_apple_does_not_know(stage):
+    """A well-formed key of somebody else is found out, and only its channel is ill."""
+    found = await findings(reread(stage, CHANNELS__APPLE__PRIVATE_KEY=apple_key()))
+    assert ill(found) == ["channel apple"]
+    assert "does not accept our token" in found["channel apple"][1]
+
+
+async def test_a_key_that_cannot_be_read(stage):
+    """A damaged key is named by its option, and never told."""
+    found = await findings(
+        reread(stage, CHANNELS__APPLE__PRIVATE_KEY="-----BEGIN PRIVATE KEY-----")
+    )
+    assert found["keys"][0] is False
+    assert "channels.apple" in found["keys"][1]
+
+
+async def test_a_clock_that_is_off(stage, monkeypatch):
+    """A clock ten minutes slow is told apart from a wrong key."""
+    right = seam.world.now
+    monkeypatch.setattr(seam.world, "now", lambda: right() - 600 * seam.SECOND, raising=False)
+    says = (await findings(stage.settings))["channel apple"]
+    assert says[0] is False
+    assert "clock" in says[1] or "its time is" in says[1]
+
+
+async def test_apple_is_down(stage):
+    """A company that does not answer is told as such."""
+    await stage.apple.stop()
+    assert (await findings(stage.settings))["channel apple"][0] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("CHANNELS__APPLE__ISSUER_ID", "missing"),
+        ("CHANNELS__APPLE__KEY_ID", "missing"),
+    ],
+)
+async def test_what_apple_needs_is_asked_for(stage, name, reason):
+    """Issuer and key id are needed before anything starts."""
+    path = stage.folder / "payplat.toml"
+    option = name.rpartition("__")[2].lower()
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith(option)))
+    with pytest.raises(ConfigurationError) as caught:
+        reread(stage)
+    assert f"channels.apple.{option}: {reason}" in "\n".join(caught.value.faults)
+
+
+async def test_production_wants_apples_own_root(stage):
+    """The simulator's root and host, and a missing Apple id, stop a production installation by name."""
+    with pytest.raises(ConfigurationError) as caught:
+        reread(stage, ENVIRONMENT="production")
+    told = "\n".join(caught.value.faults)
+    assert all(f"channels.apple.{key}:" in told for key in ("roots", "api", "app_apple_id"))
