@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import shutil
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -15,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from payplat.database import Database
 from payplat.demo.stage import Companies, OurKeys, Stage, set_stage
-from payplat.schema import migrate
 from payplat.simulators.alipay.server import AlipaySimulator
 from payplat.simulators.apple.server import AppleSimulator
 from payplat.simulators.google.server import GoogleSimulator
 from tests.mariadb import MariaDB, start_mariadb
+from tests.migrated import migrated
 from tests.stage import Client
 
 REQUIRED = set(filter(None, os.environ.get("PAYPLAT_REQUIRE", "").split(",")))
@@ -111,15 +112,42 @@ def mariadb(tmp_path_factory) -> Iterator[MariaDB]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory) -> Path:
+    """An empty SQLite file with the newest schema, to be copied."""
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrated(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def mariadb_template(mariadb: MariaDB) -> Iterator[str]:
+    """A MariaDB database with the newest schema, to be copied: making one takes long."""
+    with mariadb.fresh_database() as url:
+        yield migrated(url)
+
+
 @pytest.fixture(params=["sqlite", "mariadb"])
 def database_url(request, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database, on each engine in turn."""
+    """The address of a database with the newest schema and no row, on each engine in turn."""
     request.node.user_properties.append(("lane", request.param))
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "payplat.db")
         yield f"sqlite:///{tmp_path / 'payplat.db'}"
     else:
-        server = request.getfixturevalue("mariadb")
-        with server.fresh_database() as url:
+        template = request.getfixturevalue("mariadb_template")
+        with request.getfixturevalue("mariadb").copied_database(template) as url:
+            yield url
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def empty_url(request, tmp_path: Path) -> Iterator[str]:
+    """The address of a database without a table, on each engine in turn."""
+    request.node.user_properties.append(("lane", request.param))
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with request.getfixturevalue("mariadb").fresh_database() as url:
             yield url
 
 
@@ -127,7 +155,6 @@ def database_url(request, tmp_path: Path) -> Iterator[str]:
 async def database(database_url: str) -> AsyncIterator[Database]:
     """An empty database with the newest schema, on each engine in turn."""
     database = Database(database_url)
-    await migrate(database)
     yield database
     await database.close()
 
@@ -226,9 +253,6 @@ async def stage(
     database_url, alipay, apple, google, overrides, works, our_keys, tmp_path
 ) -> AsyncIterator[Stage]:
     """The whole service, simulators and a merchant, on each engine in turn."""
-    database = Database(database_url)
-    await migrate(database)
-    await database.close()
     given = {"PAYPLAT_DATABASE__URL": database_url, **overrides}
     async with set_stage(
         tmp_path,

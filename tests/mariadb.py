@@ -45,6 +45,19 @@ class MariaDB:
         finally:
             self.execute(f"DROP DATABASE IF EXISTS {name}")
 
+    @contextlib.contextmanager
+    def copied_database(self, template: str) -> Iterator[str]:
+        """Make a database with the tables of the one at ``template``, without rows; much faster than migrating it."""
+        source = template.rpartition("/")[2]
+        with self.fresh_database() as url:
+            copy = url.rpartition("/")[2]
+            for (table,) in self.execute(f"SHOW TABLES FROM {source}"):
+                self.execute(f"CREATE TABLE {copy}.{table} LIKE {source}.{table}")
+            self.execute(
+                f"INSERT INTO {copy}.alembic_version SELECT * FROM {source}.alembic_version"
+            )
+            yield url
+
     def execute(self, statement: str, *arguments: object) -> list[tuple]:
         """Run one statement as administrator."""
         connection = pymysql.connect(

@@ -40,12 +40,7 @@ async def open_shop(stage: Stage) -> AsyncIterator[Shop]:
             stage.platform.catalogue.products["default"],
             {name: channel.provider.methods for name, channel in channels.items()},
             {name: channel.provider.kind for name, channel in channels.items()},
-            {
-                "alipay_page": stage.alipay.url,
-                "apple_page": stage.apple.url,
-                "google_page": stage.google.url,
-                "merchant_page": stage.merchant.url.removesuffix("/webhooks"),
-            },
+            _links(stage),
         )
         sockets = stage.shop_sockets
         shop.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
@@ -259,6 +254,16 @@ class Code(Page):
         )
         self.set_header("Content-Type", "image/svg+xml")
         self.finish(drawing.getvalue())
+
+
+def _links(stage: Stage) -> dict[str, str]:
+    """Return where there is something to see behind the scenes, by its name in the words."""
+    return {
+        "alipay_page": stage.alipay.url,
+        "apple_page": stage.apple.url,
+        "google_page": stage.google.url,
+        "merchant_page": stage.merchant.url.removesuffix("/webhooks"),
+    }
 
 
 def _art(product_id: str) -> str:

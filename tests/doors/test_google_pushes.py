@@ -1,7 +1,6 @@
 """POST /v1/callback/google: a push only says that something has changed; each kind of it and each doubt."""
 
 import asyncio
-import json
 
 import pytest
 
@@ -9,7 +8,6 @@ from payplat import seam
 from payplat.decisions import Result
 from payplat.orders import PUT_ASIDE
 from payplat.simulators.google import notices
-from payplat.simulators.google.apps import App
 from tests.doors.google import CANCELED, Player, asked, buy, envelope, voided
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -303,16 +301,3 @@ async def test_pushes_and_games_of_many_orders_at_once(player):
     assert await player.client.count("orders", "status='paid'") == len(orders)
     assert await player.client.count("payments") == await player.client.count("events") == 20
     assert await player.client.count("duties") == 40
-
-
-@on_sqlite
-async def test_a_push_of_an_apps_own_audience(player):
-    """Tokens are made out to the address that Google pushes to, where no audience was configured."""
-    app = player.google.app()
-    google = player.google
-    google.apps[app.package] = App(
-        app.package, app.products, app.push_url, "", app.push_email, app.subscription
-    )
-    order_no, _ = await paid(player)
-    assert json.loads(google.notifications[0].push.body)["subscription"] == app.subscription
-    assert await player.status(order_no) == "paid"

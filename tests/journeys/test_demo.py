@@ -131,6 +131,27 @@ async def test_what_a_store_sold_and_nobody_got_is_told(capsys):
     assert "0 of 1 stories failed" in told
 
 
+async def test_a_refund_that_nobody_was_told_of_is_counted(capsys):
+    """Money that a store gave back, of which the merchant knows nothing, does not pass."""
+
+    async def gives_back_in_silence(scene):
+        """Stores give money back, and nobody hears of it."""
+        apple, google = scene.stage.apple, scene.stage.google
+        sold, receipt = await scene.buys_on(scene.iphone, notify=True)
+        bought, token = await scene.buys_on(scene.android, notify=True)
+        await scene.delivered_once(sold)
+        await scene.told(bought, "duty_attempt", duty="consume", ok=True)
+        google.faults.notification(times=None, drop=True)
+        await apple.refund(receipt["transaction_id"], notify=False)
+        await google.void(token["purchase_token"])
+
+    assert await play.main(stay=False, stories=[Story(gives_back_in_silence)]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"✗ +Apple's books equal ours +1 − 1 = 1 − 0 1 of 1 broken", told)
+    assert re.search(r"✗ +Google's books equal ours +1 − 1 = 1 − 0, 0 = 0 1 of 1 broken", told)
+    assert "0 of 1 stories failed" in told
+
+
 @pytest.mark.parametrize("forgotten", ["acknowledged", "consumed"])
 async def test_what_is_owed_to_google_is_counted(capsys, forgotten):
     """A delivered purchase that Google knows to be neither acknowledged nor consumed does not pass."""

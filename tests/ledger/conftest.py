@@ -1,6 +1,5 @@
 """Fixtures of the ledger's tests: a ledger whose books are checked after each test, a second process, a clock."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,39 +7,16 @@ from pathlib import Path
 import pytest
 
 from payplat.database import Database
-from payplat.schema import migrate
 from tests.ledger.build import TERMS, Clock, CrashPoints, Ledger, forget, in_world, ledger_on
 from tests.ledger.invariants import breaches
 from tests.mariadb import MariaDB
 
 
-def migrated(url: str) -> str:
-    """Bring a database to the newest schema, on a loop that no test will see."""
-
-    async def bring() -> None:
-        database = Database(url)
-        await migrate(database)
-        await database.close()
-
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(bring())
-    loop.close()
-    return url
-
-
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory) -> Path:
-    """An empty SQLite file with the newest schema, to be copied."""
-    file = tmp_path_factory.mktemp("sqlite") / "template.db"
-    migrated(f"sqlite:///{file}")
-    return file
-
-
-@pytest.fixture(scope="session")
-def mariadb_schema(mariadb: MariaDB) -> Iterator[str]:
-    """A MariaDB database with the newest schema, to be emptied after each test: making one takes long."""
-    with mariadb.fresh_database() as url:
-        yield migrated(url)
+def mariadb_schema(mariadb: MariaDB, mariadb_template: str) -> Iterator[str]:
+    """A MariaDB database with the newest schema, to be emptied after each test."""
+    with mariadb.copied_database(mariadb_template) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "mariadb"])

@@ -98,9 +98,9 @@ def upgrade(connection, revision: str) -> None:
 
 
 @pytest.fixture
-async def old(database_url) -> AsyncIterator[Database]:
+async def old(empty_url) -> AsyncIterator[Database]:
     """A database at the first version with a row in each table that the second one changes."""
-    database = Database(database_url)
+    database = Database(empty_url)
     async with database.engine.connect() as connection:
         await connection.run_sync(upgrade, "0001")
         for name, row in OLD.items():

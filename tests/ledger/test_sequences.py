@@ -32,8 +32,8 @@ from tests.ledger.build import (
     reversal,
     says,
 )
-from tests.ledger.conftest import migrated
 from tests.ledger.invariants import breaches
+from tests.migrated import migrated
 
 # What depends on the moment, or counts the rows of all tests.
 NOT_COMPARED = {"id", "event_id", "lease_token", "created_at", "due_at", "at", "verified_at"}
