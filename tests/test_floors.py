@@ -24,7 +24,7 @@ FLOORS = {
     3: "checks decisions events orders records refunds rows timeline",
     2: "database group_commit leases migrations.* outbound schema",
     1: "catalogue logs models settings",
-    0: "errors money provider purchase retry seam",
+    0: "errors money provider purchase retry seam strict_json",
 }
 ANNEX = "payplat.simulators"
 LOWEST_WITH_HTTP = 5

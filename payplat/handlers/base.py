@@ -10,7 +10,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from payplat import errors, seam
+from payplat import errors, seam, strict_json
 from payplat.purchase import Inbound
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -203,20 +203,9 @@ def _parse_query(query: str) -> dict[str, str]:
 
 def _parse_json(body: bytes) -> Any:
     try:
-        return json.loads(body, object_pairs_hook=_no_duplicates, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        return strict_json.read(body.decode())
+    except ValueError as error:
         raise errors.InvalidRequest(f"The body is no valid JSON: {_shorten(error)}.") from None
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key appears twice")
-    return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _shorten(error: BaseException) -> str:

@@ -65,6 +65,8 @@ async def test_who_does_not_prove_himself_is_401(player):
     for name in BAD_TOKENS:
         attempt = await player.google.attack(name, token=purchase.purchase_token)
         assert (name, attempt.status) == (name, 401)
+    stranger = await player.posts(b"{}", Authorization="")
+    assert (stranger.status, stranger.json["status"]) == (401, 401)
     assert await player.counts() == before
     assert not asked(player.google, "productsv2.get")
     assert (await player.pushes(purchase)).status == 204

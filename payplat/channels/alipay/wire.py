@@ -3,7 +3,6 @@
 Sources: Alipay Open Platform, "Request signature", "Synchronous response verification", "Asynchronous notification".
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_to_bytes, urlencode
 
-from payplat import seam
+from payplat import seam, strict_json
 
 BEIJING = timezone(timedelta(hours=8))
 _TIME = "%Y-%m-%d %H:%M:%S"
@@ -144,7 +143,7 @@ def _unquote(raw: bytes) -> str:
 
 def _top_level(raw: str) -> dict[str, tuple[str, Any]]:
     """Return each top-level member of the JSON object ``raw``: its exact source text and its value."""
-    decoder = json.JSONDecoder(object_pairs_hook=_unique)
+    decoder = strict_json.DECODER
     spans: dict[str, tuple[str, Any]] = {}
     try:
         at = _expect(raw, 0, "{")
@@ -176,10 +175,3 @@ def _expect(raw: str, at: int, sign: str) -> int:
     if raw[at] != sign:
         raise Malformed
     return at + 1
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Malformed
-    return found

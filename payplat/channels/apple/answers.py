@@ -4,12 +4,11 @@ Sources: Apple, "App Store Server API": "Error codes", "Identifying rate limits"
 exactly what Apple documents; anything else is no answer.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from payplat import seam
+from payplat import seam, strict_json
 from payplat.errors import ProviderMisconfigured, ProviderRefused, ProviderUnavailable
 from payplat.outbound import Answer
 
@@ -41,10 +40,8 @@ def read_object(answer: Answer) -> dict[str, Any]:
     if kind != "application/json":
         raise ProviderUnavailable("Apple's answer is no JSON.")
     try:
-        told = json.loads(
-            answer.body.decode(), object_pairs_hook=_unique, parse_constant=_no_number
-        )
-    except (ValueError, RecursionError):
+        told = strict_json.read(answer.body.decode())
+    except ValueError:
         raise ProviderUnavailable("Apple's answer cannot be read.") from None
     if not isinstance(told, dict):
         raise ProviderUnavailable("Apple's answer is no object.")
@@ -92,14 +89,3 @@ def _retry_at(header: str | None) -> int | None:
     if number > 10**9:
         return number * seam.SECOND
     return seam.now() + number * seam.SECOND
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key appears twice")
-    return found
-
-
-def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")

@@ -6,16 +6,15 @@ the answer of Apple's API, which is signed at that moment.
 """
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from payplat import seam
+from payplat import seam, strict_json
 from payplat.channels.apple.chain import (
     APPLE_ROOT_FINGERPRINT,
     APPLE_ROOT_G3,
@@ -110,8 +109,8 @@ def _signed_at(payload: Mapping[str, Any]) -> int:
 
 def _read_object(text: str, name: str) -> dict[str, Any]:
     try:
-        found = _JSON.decode(_decode(text, name).decode())
-    except (ValueError, RecursionError):
+        found = strict_json.read(_decode(text, name).decode())
+    except ValueError:
         raise NotAuthentic(f"The {name} is not JSON as Apple writes it.") from None
     if not isinstance(found, dict):
         raise NotAuthentic(f"The {name} is no object.")
@@ -127,17 +126,3 @@ def _decode(text: str, name: str) -> bytes:
     if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
         raise NotAuthentic(f"The {name} is no base64url.")
     return raw
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError
-    return found
-
-
-def _refuse(_number: str) -> NoReturn:
-    raise ValueError
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

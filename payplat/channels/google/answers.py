@@ -5,13 +5,11 @@ list of reasons; those here are from public reports. What is not understood is n
 """
 
 import base64
-import json
-import math
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from payplat import seam
+from payplat import seam, strict_json
 from payplat.errors import ProviderMisconfigured, ProviderRefused, ProviderUnavailable
 from payplat.outbound import Answer
 
@@ -34,10 +32,7 @@ _NO_APPLICATION = "applicationNotFound"
 
 def read_json(raw: bytes) -> dict[str, Any]:
     """Return the JSON object that this is; raises ValueError for anything else, or anything that reads in two ways."""
-    try:
-        told = _JSON.decode(raw.decode())
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    told = strict_json.read(raw.decode())
     if not isinstance(told, dict):
         raise ValueError("it is no object")
     return told
@@ -95,24 +90,3 @@ def _reason(answer: Answer) -> str:
     first = details[0] if isinstance(details, list) and details else None
     reason = first.get("reason") if isinstance(first, Mapping) else error.get("status")
     return reason if isinstance(reason, str) else ""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key appears twice")
-    return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number is too large")
-    return number
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_number)
