@@ -12,14 +12,15 @@ EARLY = 600 * seam.SECOND
 def difference(order: Order, verdict: Verdict, *, is_repeat: bool = False) -> str:
     """Return the name of the first thing in which the verdict differs from its order, or nothing.
 
-    ``is_repeat``: it speaks of the transaction that paid the order; then a store need not state its price again.
+    ``is_repeat``: it speaks of the transaction that paid the order; then a store need not state its price again, and what
+    would have kept it from paying no longer matters.
     """
     pairs = {**_identity(order, verdict), **_goods(order, verdict)}
     if not (is_repeat and verdict.amount is None):
         pairs |= _money(order, verdict)
     pairs |= _refund(order, verdict)
     differs = (name for name, (ours, theirs) in pairs.items() if ours != theirs)
-    return next(differs, verdict.objection)
+    return next(differs, "" if is_repeat else verdict.objection)
 
 
 def is_early(order: Order, verdict: Verdict) -> bool:

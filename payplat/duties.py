@@ -23,8 +23,8 @@ from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
 QUEUE = Queue(DUTIES, due="due_at", waiting=DUTIES.c.status == "due", lane="channel")
-# About three days, then a person must look.
-BACKOFF = Backoff(base=10, factor=3, cap=6 * 3600, jitter=0.2, attempts=20)
+# About four days, longer than any company waits; then a person must look.
+BACKOFF = Backoff(base=10, factor=3, cap=6 * 3600, jitter=0.2, attempts=24)
 
 
 # A person is told well before the companies' own limits, such as Google's three days for an acknowledgement.

@@ -1,6 +1,6 @@
 """The registry: which kinds of channel are installed, and which the configuration opens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from payplat.errors import ConfigurationError
@@ -39,9 +39,20 @@ def open_channels(settings: Settings, doors: Doors) -> dict[str, Channel]:
             channels[name] = Channel(name, door, door.make_provider(table, account), table)
         except ValueError as error:
             faults.append(f"channels.{name}: {error}")
+    faults += _twins(channels.values())
     if faults:
         raise ConfigurationError(faults)
     return channels
+
+
+def _twins(channels: Iterable[Channel]) -> Iterator[str]:
+    """Tell of two channels with one account: what the company says of it could be meant for either."""
+    seen: dict[tuple[str, str], str] = {}
+    for channel in channels:
+        account = (channel.provider.kind, channel.provider.account)
+        other = seen.setdefault(account, channel.name)
+        if other != channel.name:
+            yield f"channels.{channel.name}: the same account as channels.{other}"
 
 
 def _package(offer: EntryPoint) -> str:

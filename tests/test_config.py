@@ -263,3 +263,15 @@ def test_two_accounts_of_one_provider(folder, keys):
     }
     channels = open_channels(read(folder, **second), DOORS)
     assert channels["alipay_hk"].provider.account != channels["alipay"].provider.account
+
+
+def test_two_channels_of_one_account_stop_the_start(folder, keys):
+    """What a company says of an account must be meant for one channel: the second one is named with the first."""
+    text = (folder / "payplat.toml").read_text()
+    twin = text[text.index("[channels.apple]") : text.index("# Google Play, by")]
+    (folder / "payplat.toml").write_text(
+        text + twin.replace("channels.apple", "channels.apple_two")
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        open_channels(read(folder), DOORS)
+    assert caught.value.faults == ["channels.apple_two: the same account as channels.apple"]

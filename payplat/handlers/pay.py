@@ -136,7 +136,7 @@ class AbstractPay(BaseHandler):
         except (ProviderUnavailable, ProviderMisconfigured) as error:
             self.log_exception(type(error), error, None)
             return await self._look_later(order, evidence, getattr(error, "retry_at", None))
-        if verdict.state is State.PENDING:
+        if verdict.state is State.PENDING and not verdict.objection:
             return await self._look_later(order, evidence, None)
         settled = await self.confirm(verdict)
         if settled.order is None or settled.order.order_no != order_no:

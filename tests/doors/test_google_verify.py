@@ -169,6 +169,29 @@ async def test_an_unnamed_purchase_is_claimed_once(player):
     assert await player.status(first) == "refunded"
 
 
+@on_sqlite
+async def test_goods_that_somebody_has_had_are_not_claimed(player):
+    """An unnamed purchase that is consumed already, from before payplat perhaps, gives no goods a second time."""
+    purchase = await buy(player.google, {})
+    purchase.consume()
+    order_no = (await player.opens())["order_no"]
+    reply = await player.submits(order_no, purchase)
+    assert (reply.status, reply.json["field"]) == (409, "consumed")
+    assert await player.status(order_no) == "pending"
+
+
+@on_sqlite
+async def test_another_players_pending_purchase_does_not_wait(player):
+    """A purchase of another account that names this order is refused while it is pending too, at both doors."""
+    created = await player.opens()
+    stranger = (await player.opens(receiver="player-2"))["payment"]["obfuscated_account_id"]
+    purchase = await player.buys(created, obfuscated_account_id=stranger, pending=True)
+    reply = await player.submits(created["order_no"], purchase)
+    assert (reply.status, reply.json["field"]) == (409, "account_id")
+    assert (await player.pushes(purchase)).status == 204
+    assert await player.client.count("evidence", "state = 'waiting'") == 0
+
+
 async def test_a_second_purchase_for_a_paid_order_is_excess(player):
     """Paid twice under one number: the second is kept as excess at both doors, and owes and delivers nothing."""
     created = await player.opens()

@@ -128,8 +128,9 @@ class Google(AbstractPay):
         except OrderNotFound:
             await self.confirm(verdict)
             return
-        if verdict.state is State.PENDING and verdict.transaction_id:
+        bound = self.provider.bind(verdict, order)
+        if bound.state is State.PENDING and not bound.objection and verdict.transaction_id:
             token = shown(verdict.transaction_id, order.order_no, Source.CALLBACK)
             await self.orders.keep(order, token, seam.now() + FIRST_LOOK)
             return
-        await self.confirm(self.provider.bind(verdict, order))
+        await self.confirm(bound)

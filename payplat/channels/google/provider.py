@@ -100,9 +100,13 @@ class GoogleProvider(Provider):
         if not told.transaction_id or told.account != self.account:
             return told
         try:
-            return await self._ask(told.transaction_id, told.evidence)
+            fresh = await self._ask(told.transaction_id, told.evidence)
         except ProviderRefused as error:
             return replace(told, note=f"{told.note}: {error.code}")
+        if told.refund is not None and fresh.refund is None:
+            # Google's own notification may be ahead of its API.
+            return replace(fresh, state=told.state, refund=told.refund)
+        return fresh
 
     async def verify(self, order: Order, evidence: Evidence) -> Verdict:
         """Ask about the purchase token that the client submitted.
@@ -218,6 +222,8 @@ class GoogleProvider(Provider):
             return (
                 replace(verdict, verifier=verifier) if verdict else self._told(evidence, verifier)
             )
+        if push.kind == "unknown":
+            log.error("push not understood", message_id=push.message_id)
         if push.kind in ("purchased", "canceled", "voided"):
             return self._told(evidence, verifier, note=note, token=push.purchase_token)
         return self._told(evidence, verifier, note=note)

@@ -47,6 +47,9 @@ def read_purchase(
     context = _inner(purchase, "purchaseStateContext")
     completed = _moment(purchase.get("purchaseCompletionTime"))
     read = replace(unread, product=item["productId"], quantity=quantity, paid_at=completed)
+    if read.order_no is None and is_consumed(purchase):
+        # Somebody has had these goods already: nobody may claim them once more.
+        read = replace(read, objection="consumed")
     return _in_state(read, str(context.get("purchaseState")), offer)
 
 
