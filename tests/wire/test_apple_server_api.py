@@ -686,7 +686,9 @@ UNKNOWN = f"-----BEGIN PRIVATE KEY-----\n{UNKNOWN}-----END PRIVATE KEY-----\n"
         (pem(RSA), "P-256"),
         (pem(P384), "P-256"),
     ],
-    ids=lambda value: None if len(value) > 20 else value,
+    ids=(
+        "empty name public traditional locked locked_and_open unknown changed cut chinese surrogate rsa p384"
+    ).split(),
 )
 def test_another_key_is_refused_by_name(text, reason):
     """What is wrong is said, and not one line of the key."""
