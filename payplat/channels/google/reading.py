@@ -39,7 +39,7 @@ def read_purchase(
         verifier=verifier,
         transaction_id=token,
         payer=_text(purchase, "obfuscatedExternalAccountId"),
-        note="" if purchase.get("orderId") else "no order id: nothing was charged",
+        note=_note(purchase),
     )
     quantity = _count(offer.get("quantity", 1))
     if quantity is None or _text(item, "productId") is None:
@@ -51,6 +51,13 @@ def read_purchase(
         # Somebody has had these goods already: nobody may claim them once more.
         read = replace(read, objection="consumed")
     return _in_state(read, str(context.get("purchaseState")), offer)
+
+
+def _note(purchase: Payload) -> str:
+    """What people ask Google about: its own order id, and where it was bought."""
+    order_id, region = _text(purchase, "orderId"), _text(purchase, "regionCode", 8)
+    told = f"order {order_id}" if order_id else "no order id: nothing was charged"
+    return f"{told}, region {region}" if region else told
 
 
 def _in_state(read: Verdict, state: str, offer: Payload) -> Verdict:
