@@ -116,7 +116,7 @@ class Case:
         came = self.order.amount
         if came is None and verdict.states_payment:
             came = verdict.amount
-        back, refund = self.refunds.returned(verdict.transaction_key), verdict.refund
+        back, refund = self.refunds.money_back(verdict.transaction_key), verdict.refund
         known = self.refunds.get(refund.key) if refund else None
         if known is not None and known.transaction_key != verdict.transaction_key:
             return "refund"

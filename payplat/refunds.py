@@ -41,20 +41,20 @@ class RefundBook:
             if not known.reversed and known.transaction_key == transaction_key
         }
 
-    def returned(self, transaction_key: str | None) -> int:
+    def money_back(self, transaction_key: str | None) -> int:
         """Return how much of the transaction went back, in minor units, as far as the provider states amounts."""
         return sum(known.amount or 0 for known in self.alive(transaction_key).values())
 
     def covers_all(self, transaction_key: str | None, amount: int | None) -> bool:
         """Whether what went back of the transaction is all of ``amount``."""
         alive = self.alive(transaction_key)
-        covered = amount is not None and self.returned(transaction_key) >= amount
+        covered = amount is not None and self.money_back(transaction_key) >= amount
         return bool(alive) and (covered or any(known.whole for known in alive.values()))
 
     def sum(self, transaction_key: str | None, amount: int | None) -> int:
         """Return what the order says was refunded: the whole ``amount`` where a refund of all states none itself."""
         untold = (k.whole and k.amount is None for k in self.alive(transaction_key).values())
-        return (amount if any(untold) else None) or self.returned(transaction_key)
+        return (amount if any(untold) else None) or self.money_back(transaction_key)
 
     def amount_of(self, verdict: Verdict) -> int | None:
         """Return the own part of the verdict's refund, in minor units; None where the provider states none."""
@@ -63,7 +63,7 @@ class RefundBook:
             return refund.amount if refund else None
         if refund.total is None:
             return None
-        return refund.total - self.returned(verdict.transaction_key)
+        return refund.total - self.money_back(verdict.transaction_key)
 
     def add(self, verdict: Verdict, refund: Refund) -> KnownRefund:
         """Enter the verdict's refund; one that the provider took back before it was told of changes nothing."""

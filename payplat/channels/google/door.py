@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from payplat import seam
-from payplat.channels.google.access import AccessTokens, ServiceAccount
+from payplat.channels.google.access import GOOGLE_TOKEN_URI, AccessTokens, ServiceAccount
 from payplat.channels.google.provider import GoogleProvider, shown
-from payplat.channels.google.publisher_api import PublisherApi
+from payplat.channels.google.publisher_api import BASE_URL, PublisherApi
 from payplat.channels.google.push import PushAuth
 from payplat.channels.google.push_keys import PushKeys
 from payplat.errors import NotAccepted, NotAuthentic, OrderNotFound
@@ -19,9 +19,7 @@ from payplat.provider import Account, Provider
 from payplat.purchase import Source, State, Verdict
 from payplat.settings import ChannelSettings, StoreSettings, Url
 
-API = "https://androidpublisher.googleapis.com"
 CERTS = "https://www.googleapis.com/oauth2/v3/certs"
-TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 
 
 class GoogleSettings(StoreSettings):
@@ -48,7 +46,7 @@ class GoogleSettings(StoreSettings):
         if self.certs_url:
             yield "certs_url", "only Google's own keys"
         with suppress(ValueError):
-            if self._account().token_uri != TOKEN_URI:
+            if self._account().token_uri != GOOGLE_TOKEN_URI:
                 yield "service_account", "its token_uri is not Google's"
 
     def _account(self) -> ServiceAccount:
@@ -78,7 +76,7 @@ class Google(AbstractPay):
     def make_provider(cls, settings: Any, account: Account) -> Provider:
         """Return the provider of one app."""
         tokens, timeout = settings.tokens(), settings.timeout_seconds
-        base_url, package_name = settings.api or API, settings.package_name
+        base_url, package_name = settings.api or BASE_URL, settings.package_name
         keys = PushKeys(settings.certs_url or CERTS, timeout=timeout)
         audience = settings.push_audience or account.notify_url
         return GoogleProvider(

@@ -147,7 +147,7 @@ class GoogleProvider(Provider):
         order_id = answered.content.get("orderId")
         if not isinstance(order_id, str):
             raise ProviderRefused("Nothing was charged for this purchase.")
-        if (await self._ask(transaction_id, evidence)).state is not State.REFUNDED:
+        if self._read(answered.content, transaction_id, evidence).state is not State.REFUNDED:
             await self._api.refund(order_id)
         return self.bind(await self._ask(transaction_id, evidence), order)
 

@@ -10,6 +10,7 @@ from tornado.web import RequestHandler
 
 from payplat.simulators.alipay import words
 from payplat.simulators.alipay.platform import Platform
+from payplat.simulators.words import language
 
 _PAGES = Loader(str(Path(__file__).parent / "pages"))
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
@@ -32,7 +33,7 @@ class Door(RequestHandler):
         """zh or en: `?lang=` first, then what the browser prefers, then Chinese."""
         asked = self.get_query_argument("lang", "")
         preferred = self.request.headers.get("Accept-Language", "")
-        return words.language(asked, preferred)
+        return language(asked, preferred)
 
     def page(self, name: str, **more: Any) -> None:
         """Answer with a page; templates escape everything they print."""

@@ -9,7 +9,8 @@ from typing import Any
 from tornado.template import Loader
 
 from payplat.simulators.apple.doors import Door
-from payplat.simulators.apple.words import Words, language
+from payplat.simulators.apple.words import Words
+from payplat.simulators.words import language
 
 _PAGES = Loader(str(Path(__file__).parent / "pages"))
 

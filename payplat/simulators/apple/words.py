@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LANGUAGES = ("zh", "en")
+from payplat.simulators.words import Phrases
 
 _WORDS = {
     "simulator": ("模拟器", "SIMULATOR"),
@@ -47,23 +47,7 @@ _WORDS = {
 }
 
 
-def language(asked: str, preferred: str) -> str:
-    """What was asked for, or the first language of an Accept-Language header known here."""
-    if asked in LANGUAGES:
-        return asked
-    wanted = (part.split(";")[0].strip().lower()[:2] for part in preferred.split(","))
-    return next((lang for lang in wanted if lang in LANGUAGES), "zh")
+class Words(Phrases):
+    """The words of these pages."""
 
-
-class Words:
-    """`t.buy` in the language of the page, `t.other` the language one may switch to."""
-
-    def __init__(self, lang: str) -> None:
-        self.lang = lang
-        self.other = "en" if lang == "zh" else "zh"
-
-    def __getattr__(self, name: str) -> str:
-        try:
-            return _WORDS[name][LANGUAGES.index(self.lang)]
-        except KeyError:
-            raise AttributeError(name) from None
+    table = _WORDS

@@ -16,6 +16,7 @@ from payplat.simulators.google.faults import AnswerFault
 from payplat.simulators.google.platform import Platform, Received
 from payplat.simulators.google.refusals import REASONS, Answer, Refusal
 from payplat.simulators.google.wire import present
+from payplat.simulators.words import language
 
 _PAGES = Loader(str(Path(__file__).parent / "pages"))
 _SUBMIT = "'sha256-ePniVEkSivX/c7XWBGafqh8tSpiRrKiqYeqbG7N1TOE='"
@@ -45,7 +46,7 @@ class Door(RequestHandler):
     def language(self) -> str:
         """zh or en: `lang` first, then what the browser prefers, then Chinese."""
         preferred = self.request.headers.get("Accept-Language", "")
-        return words.language(self.get_argument("lang", ""), preferred)
+        return language(self.get_argument("lang", ""), preferred)
 
     def page(self, name: str, **more: Any) -> None:
         """Answer with a page; templates escape everything they print."""
