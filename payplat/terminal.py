@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from payplat import schema
+from payplat.configuration import read_settings
 from payplat.database import database_of
 from payplat.errors import ConfigurationError, PayplatError
 from payplat.registry import Doors, installed_doors
-from payplat.settings import Settings, read_settings
+from payplat.settings import Settings
 
 out = Console()
 

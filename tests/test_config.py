@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from payplat.app import terms_of
 from payplat.catalogue import read_catalogue
+from payplat.configuration import read_settings, walk
 from payplat.errors import ConfigurationError
 from payplat.registry import installed_doors, open_channels
-from payplat.settings import Settings, read_settings, walk
+from payplat.settings import Settings
 
 CONFIG = Path(__file__).parent.parent / "config"
 # Keys whose value is a table of the user's own names.

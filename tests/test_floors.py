@@ -23,7 +23,7 @@ FLOORS = {
     4: "attempts deliveries duties lanes reconcile sweeps trigger",
     3: "checks decisions events orders records refunds rows timeline",
     2: "database group_commit leases migrations.* outbound schema",
-    1: "catalogue logs models settings",
+    1: "catalogue configuration logs models settings",
     0: "errors money provider purchase retry seam strict_json",
 }
 ANNEX = "payplat.simulators"

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tornado.netutil import bind_sockets
 
 from payplat.app import Platform, make_server, make_worker, open_platform, start_worker
+from payplat.configuration import read_settings
 from payplat.lanes import Worker
 from payplat.registry import installed_doors
-from payplat.settings import Settings, read_settings
+from payplat.settings import Settings
 from payplat.simulators.alipay.server import AlipaySimulator
 from payplat.simulators.apple.server import AppleSimulator
 from payplat.simulators.google.apps import Product

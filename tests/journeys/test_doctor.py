@@ -5,10 +5,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from payplat import seam
+from payplat.configuration import read_settings
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
 from payplat.registry import installed_doors
-from payplat.settings import read_settings
 
 DOORS = installed_doors()
 KINDS = {kind: door.settings_type for kind, door in DOORS.items()}
