@@ -88,16 +88,11 @@ class Relay:
         timeout: float,
     ) -> None:
         self._database, self._endpoints, self._backoff = database, endpoints, backoff
-        self._timeout = timeout
         self._clients = {name: Counterpart(timeout=timeout) for name in endpoints}
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""
-        # The claim and the reading of the event may take a database deadline each.
-        lease = self._timeout + 12.0
-        return [
-            Lane(self._database, QUEUE, name, self.deliver, lease=lease) for name in self._endpoints
-        ]
+        return [Lane(self._database, QUEUE, name, self.deliver) for name in self._endpoints]
 
     async def deliver(self, row: Row[Any]) -> None:
         """Make one attempt with a claimed delivery and record it."""

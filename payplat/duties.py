@@ -45,7 +45,7 @@ class Duties:
     def lanes(self) -> list[Lane]:
         """Return a lane for each channel."""
         return [
-            Lane(self._database, QUEUE, channel, self.perform, slots=4, lease=60.0)
+            Lane(self._database, QUEUE, channel, self.perform, slots=4)
             for channel in self._providers
         ]
 

@@ -16,10 +16,12 @@ from payplat.errors import PayplatError
 from payplat.leases import Queue
 
 log = structlog.get_logger("payplat")
+# Seconds after which the work of a process that died is due again; one that lives holds on for as long as it takes.
+LEASE = 30.0
 
 
 class Lane:
-    """Works on one lane of a queue: at most ``slots`` rows at once, each held for ``lease`` seconds.
+    """Works on one lane of a queue: at most ``slots`` rows at once, held for ``LEASE`` seconds and longer while it works.
 
     ``perform`` gets a claimed row and must write its result through the queue's fence. When it fails, the row is due
     again at the end of its lease. An idle lane looks every ``poll`` seconds.
@@ -33,13 +35,12 @@ class Lane:
         perform: Callable[[Row[Any]], Awaitable[None]],
         *,
         slots: int = 16,
-        lease: float = 30.0,
         poll: float = 1.0,
     ) -> None:
         self._database, self._queue, self._name = database, queue, name
-        self._perform, self._slots, self._lease, self._poll = perform, slots, lease, poll
+        self._perform, self._slots, self._lease, self._poll = perform, slots, LEASE, poll
         self._awake, self._stopping = asyncio.Event(), False
-        self._work: set[asyncio.Task[None]] = set()
+        self._work: dict[asyncio.Task[None], Row[Any]] = {}
 
     def wake(self) -> None:
         """Look for work now."""
@@ -47,14 +48,18 @@ class Lane:
 
     async def run(self) -> None:
         """Work until ``stop`` is called; then finish what was begun."""
-        while not self._stopping:
-            self._awake.clear()
-            found = await self._claim()
-            if not found:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), self._poll)
-        if self._work:
-            await asyncio.wait(self._work)
+        heartbeat = asyncio.create_task(self._hold_on())
+        try:
+            while not self._stopping:
+                self._awake.clear()
+                found = await self._claim()
+                if not found:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._awake.wait(), self._poll)
+            if self._work:
+                await asyncio.wait(self._work)
+        finally:
+            heartbeat.cancel()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -80,9 +85,22 @@ class Lane:
             return False
         for row in rows:
             task = asyncio.create_task(self._work_on(row))
-            self._work.add(task)
-            task.add_done_callback(self._work.discard)
+            self._work[task] = row
+            task.add_done_callback(self._work.pop)
         return len(rows) == free
+
+    async def _hold_on(self) -> None:
+        """Extend the leases of what is being worked on, in time for two more tries."""
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            if rows := list(self._work.values()):
+                try:
+                    await self._queue.extend(self._database, rows, self._lease)
+                except PayplatError as error:
+                    log.warning("leases not extended", lane=self._name, reason=str(error))
+                except Exception:
+                    # Without a heartbeat whatever takes long would be done twice.
+                    log.exception("leases not extended", lane=self._name)
 
     async def _work_on(self, row: Row[Any]) -> None:
         try:

@@ -59,14 +59,15 @@ class Queue:
             return []
         return await database.transaction(body)
 
-    async def extend(self, database: Database, row: Row[Any], lease: float) -> bool:
-        """Hold ``row`` for another ``lease`` seconds; return False when it is no longer ours."""
+    async def extend(self, database: Database, rows: Sequence[Row[Any]], lease: float) -> int:
+        """Hold those of ``rows`` that are still ours for another ``lease`` seconds; return how many they are."""
         until = {self.due: seam.now() + int(lease * seam.SECOND)}
-
-        async def body(connection: AsyncConnection) -> bool:
-            return await self.release(connection, row, until)
-
-        return await database.transaction(body)
+        held = [
+            self.key.in_([row[0] for row in rows]),
+            self.table.c.lease_token.in_({row.lease_token for row in rows}),
+        ]
+        longer = update(self.table).where(*held).values(until)
+        return int((await database.transaction(lambda c: c.execute(longer))).rowcount)
 
     async def release(
         self, connection: AsyncConnection, row: Row[Any], values: Mapping[str, Any]

@@ -26,7 +26,7 @@ log = structlog.get_logger("payplat")
 # No status is left out: only where there is something to ask does an order have a next check.
 QUEUE = Queue(ORDERS, due="next_check_at", waiting=true(), lane="channel")
 _NOTHING = Evidence(Source.RECONCILE, b"")
-# A sweep's lease is a minute, a page may take some seconds.
+# Pages of one run, so that a channel with much to tell lets the next run begin where this one ended.
 _PAGES = 6
 
 
@@ -47,7 +47,7 @@ class Reconciler:
     def lanes(self) -> list[Lane]:
         """Return a lane for each channel, so that one slow provider does not delay another."""
         return [
-            Lane(self._database, QUEUE, channel, self.check, slots=8, lease=90.0)
+            Lane(self._database, QUEUE, channel, self.check, slots=8)
             for channel in self._providers
         ]
 

@@ -44,7 +44,7 @@ class Sweeps:
     def lanes(self) -> list[Lane]:
         """Return a lane for each sweep."""
         return [
-            Lane(self._database, QUEUE, name, self.perform, slots=1, lease=60.0, poll=5.0)
+            Lane(self._database, QUEUE, name, self.perform, slots=1, poll=5.0)
             for name in self._sweeps
         ]
 

@@ -6,10 +6,10 @@ from operator import itemgetter
 import pytest
 from sqlalchemy import insert, true, update
 
-from payplat import seam
+from payplat import lanes, seam
 from payplat.attempts import Attempt, Record, record
 from payplat.deliveries import QUEUE
-from payplat.lanes import Lane
+from payplat.lanes import LEASE, Lane
 from payplat.leases import Queue
 from payplat.models import DeliveryRow
 from payplat.reconcile import QUEUE as CHECKS
@@ -17,7 +17,7 @@ from tests.ledger.build import TABLES, in_world, paid
 from tests.ledger.test_lost_commit import replies_lost
 
 DELIVERIES = DeliveryRow.__table__
-LANE, LEASE, NOBODY = "default/main", 30.0, "0" * 32
+LANE, NOBODY = "default/main", "0" * 32
 DONE = Record("delivery_id", {"status": "delivered", "delivered_at": 1}, "delivered")
 
 
@@ -169,12 +169,12 @@ async def test_a_holder_can_hold_on(ledger, twin, clock):
     await queue_up(ledger, 1)
     (row,) = await claim(ledger)
     clock.forward(LEASE - 1)
-    assert await QUEUE.extend(ledger.database, row, LEASE)
+    assert await QUEUE.extend(ledger.database, [row], LEASE) == 1
     clock.forward(LEASE - 1)
     assert await claim(twin) == []
     clock.forward(2)
     (fresh,) = await claim(twin)
-    assert not await QUEUE.extend(ledger.database, row, LEASE)
+    assert await QUEUE.extend(ledger.database, [row], LEASE) == 0
     assert await report(twin, fresh)
 
 
@@ -226,7 +226,7 @@ async def test_a_settled_order_is_taken_from_its_checker(ledger):
 
 def lane(ledger, perform, name=LANE, **options):
     """Return a lane that looks often."""
-    return Lane(ledger.database, QUEUE, name, perform, lease=LEASE, **{"poll": 0.02, **options})
+    return Lane(ledger.database, QUEUE, name, perform, **{"poll": 0.02, **options})
 
 
 async def until(condition):
@@ -249,10 +249,10 @@ async def test_a_slow_lane_does_not_hold_up_another(ledger):
         await report(ledger, row)
         done.append(row.id)
 
-    lanes = [lane(ledger, hang), lane(ledger, work, "default/other")]
-    tasks = [asyncio.create_task(one.run()) for one in lanes]
+    both = [lane(ledger, hang), lane(ledger, work, "default/other")]
+    tasks = [asyncio.create_task(one.run()) for one in both]
     await until(lambda: len(done) == 5)
-    for one in lanes:
+    for one in both:
         one.stop()
     gate.set()
     await asyncio.gather(*tasks)
@@ -277,6 +277,30 @@ async def test_a_lane_holds_no_more_than_its_slots(ledger):
     await task
     assert max(most) <= 3
     assert len(set(done)) == 10
+
+
+async def test_long_work_keeps_its_lease(ledger, twin, monkeypatch):
+    """Work that takes several leases is held all the while, also after its lane was told to stop: nobody else begins it."""
+    monkeypatch.setattr(lanes, "LEASE", 0.3)
+    await queue_up(ledger, 3)
+    gate, begun, ended = asyncio.Event(), [], []
+
+    async def work(row):
+        begun.append(row.id)
+        await gate.wait()
+        ended.append(await report(ledger, row))
+
+    first, second = lane(ledger, work), lane(twin, work)
+    tasks = [asyncio.create_task(first.run())]
+    await until(lambda: len(begun) == 3)
+    tasks.append(asyncio.create_task(second.run()))
+    first.stop()
+    await asyncio.sleep(1.0)
+    gate.set()
+    await until(lambda: len(ended) == 3)
+    second.stop()
+    await asyncio.gather(*tasks)
+    assert (len(begun), ended) == (3, [True] * 3)
 
 
 async def test_work_that_fails_is_due_again(ledger, clock):
