@@ -3,9 +3,10 @@
 import asyncio
 import base64
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 from tornado.httpserver import HTTPServer
@@ -15,8 +16,9 @@ from tornado.web import Application, RequestHandler
 
 from payplat.catalogue import Catalogue, read_catalogue
 from payplat.database import Database, database_of, ping
-from payplat.deliveries import Endpoint, Relay
+from payplat.deliveries import Relay
 from payplat.duties import Duties
+from payplat.endpoints import Endpoint
 from payplat.errors import ConfigurationError, Draining
 from payplat.events import Events
 from payplat.handlers.base import NotFoundHandler
@@ -51,6 +53,7 @@ class Platform:
     database: Database
     channels: Mapping[str, Channel]
     orders: Orders
+    reconciler: Reconciler
     prompt_lanes: list[Lane]
     running: set[RequestHandler] = field(default_factory=set)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,8 +65,7 @@ class Platform:
 
     def wake(self) -> None:
         """Let deliveries and duties go out now, where this process works on them."""
-        for lane in self.prompt_lanes:
-            lane.wake()
+        _wake(self.prompt_lanes)
 
 
 @asynccontextmanager
@@ -78,12 +80,16 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     backoff = delivery.backoff(delivery.attempts)
     relay = Relay(database, endpoints, backoff, delivery.timeout_seconds)
     orders = Orders(database, terms)
+    providers = {name: channel.provider for name, channel in channels.items()}
+    prompt: list[Lane] = []
+    wake = partial(_wake, prompt)
+    reconciler = Reconciler(database, orders, providers, settings.checks.backoff(), wake)
     try:
         await require_newest(database)
-        duties = Duties(database, orders, {name: c.provider for name, c in channels.items()})
-        prompt = [*relay.lanes(), *duties.lanes()]
-        yield Platform(settings, catalogue, database, channels, orders, prompt)
+        prompt += [*relay.lanes(), *Duties(database, orders, providers).lanes()]
+        yield Platform(settings, catalogue, database, channels, orders, reconciler, prompt)
     finally:
+        await reconciler.drain()
         await orders.drain()
         relay.close()
         for channel in channels.values():
@@ -106,7 +112,11 @@ def make_router(platform: Platform) -> RuleRouter:
             (
                 r"/v1/orders/([^/]+)/?",
                 OrderHandler,
-                {"orders": platform.orders, "timeline": timeline},
+                {
+                    "orders": platform.orders,
+                    "reconciler": platform.reconciler,
+                    "timeline": timeline,
+                },
             ),
             (
                 r"/v1/events/?",
@@ -126,10 +136,8 @@ def make_router(platform: Platform) -> RuleRouter:
 
 def make_worker(platform: Platform) -> Worker:
     """Return the jobs of this process: deliveries, duties, checks, sweeps."""
-    database, orders, providers = platform.database, platform.orders, platform.providers
-    backoff = platform.settings.checks.backoff()
-    reconciler = Reconciler(database, orders, providers, backoff, platform.wake)
-    return Worker([*platform.prompt_lanes, *reconciler.lanes(), *_sweeps(platform).lanes()])
+    checks = platform.reconciler.lanes()
+    return Worker([*platform.prompt_lanes, *checks, *_sweeps(platform).lanes()])
 
 
 def make_server(platform: Platform) -> HTTPServer:
@@ -183,6 +191,11 @@ async def start_worker(platform: Platform, worker: Worker) -> None:
     worker.start()
 
 
+def _wake(lanes: Iterable[Lane]) -> None:
+    for lane in lanes:
+        lane.wake()
+
+
 def _sweeps(platform: Platform) -> Sweeps:
     untold = UntoldOrders(platform.database, terms_of(platform.settings))
     sweeps = {"untold_orders": Sweep(60.0, untold.run)}
@@ -212,7 +225,11 @@ def terms_of(settings: Settings) -> dict[str, Terms]:
     return {
         name: Terms(
             channel.late,
-            tuple(f"{channel.app}/{end}" for end in settings.apps[channel.app].endpoints),
+            {
+                f"{channel.app}/{end}": table.types
+                for end, table in settings.apps[channel.app].endpoints.items()
+            },
+            channel.gives_back,
         )
         for name, channel in settings.channels.items()
     }
@@ -221,7 +238,7 @@ def terms_of(settings: Settings) -> dict[str, Terms]:
 def endpoints_of(settings: Settings) -> dict[str, Endpoint]:
     """Return where the merchants' endpoints are, by ``app/name``."""
     return {
-        f"{app}/{name}": Endpoint(end.url, _secret(end.secret.get_secret_value()))
+        f"{app}/{name}": Endpoint(end.url, tuple(map(_secret, end.secrets)))
         for app, table in settings.apps.items()
         for name, end in table.endpoints.items()
     }

@@ -6,31 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from payplat import app, duties, schema, seam
-from payplat.attempts import Attempt
+from payplat import app, schema
 from payplat.database import database_of
-from payplat.deliveries import Ended, list_deliveries, resend, resend_all
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
 from payplat.logs import configure_logging
-from payplat.orders import Orders
+from payplat.operations import deliveries_cli, duties_cli, endpoints_cli, orders_cli, trigger
 from payplat.processes import Supervisor
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings
-from payplat.terminal import (
-    AsJson,
-    ConfigFile,
-    configured,
-    fail,
-    out,
-    print_json,
-    print_rows,
-    run,
-    time_option,
-    with_database,
-)
-from payplat.trigger import made_up_order, read_order
-from payplat.trigger import trigger as send_test_event
+from payplat.terminal import AsJson, ConfigFile, configured, fail, out, print_json, run
 
 cli = typer.Typer(
     help="payplat: the payment platform that apps and games host themselves.",
@@ -38,12 +23,9 @@ cli = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-deliveries_cli = typer.Typer(help="Events on their way to merchants.", no_args_is_help=True)
-duties_cli = typer.Typer(help="What is owed to providers.", no_args_is_help=True)
-orders_cli = typer.Typer(help="Orders.", no_args_is_help=True)
-cli.add_typer(deliveries_cli, name="deliveries")
-cli.add_typer(duties_cli, name="duties")
-cli.add_typer(orders_cli, name="orders")
+for group in (deliveries_cli, duties_cli, endpoints_cli, orders_cli):
+    cli.add_typer(group)
+cli.command()(trigger)
 
 
 @cli.command()
@@ -124,97 +106,6 @@ def version() -> None:
     out.print(package_version("payplat"), highlight=False)
 
 
-@deliveries_cli.command("list")
-def deliveries_list(
-    config: ConfigFile = None,
-    status: Annotated[str | None, typer.Option(help="due, delivered or exhausted.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the newest deliveries."""
-    settings, _ = configured(config)
-    rows = run(with_database(settings, lambda d: list_deliveries(d, status)))
-    print_rows(rows, ("id", "status", "type", "order_no", "endpoint", "failures"), as_json=as_json)
-
-
-@deliveries_cli.command("resend")
-def deliveries_resend(
-    delivery: Annotated[int | None, typer.Argument(help="The id of one of them.")] = None,
-    config: ConfigFile = None,
-    status: Annotated[Ended | None, typer.Option(help="Of many: how they ended.")] = None,
-    since: Annotated[int | None, time_option("Of many: their events' time, from here on.")] = None,
-    until: Annotated[int | None, time_option("… until before here, otherwise now.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="Of many: only to app/name.")] = None,
-) -> None:
-    """Send one delivery again, or all that ended so in a time, with the same event ids."""
-    settings, _ = configured(config)
-    if delivery is not None:
-        if status or since or until or endpoint:
-            fail("name one delivery, or a status and a time, not both", 2)
-        run(with_database(settings, lambda d: resend(d, delivery, "operator")))
-        out.print(f"delivery {delivery} is due again")
-        return
-    if status is None or since is None:
-        fail("name one delivery, or a --status and --since when", 2)
-    if endpoint is not None:
-        _endpoint(settings, endpoint)
-    span = (since, until or seam.now())
-    count = run(
-        with_database(settings, lambda d: resend_all(d, status, *span, endpoint, "operator"))
-    )
-    out.print(f"{count} deliveries are due again")
-
-
-@duties_cli.command("list")
-def duties_list(
-    config: ConfigFile = None,
-    status: Annotated[str | None, typer.Option(help="due, held, done or exhausted.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the newest duties."""
-    settings, _ = configured(config)
-    rows = run(with_database(settings, lambda d: duties.list_duties(d, status)))
-    print_rows(rows, ("id", "status", "what", "order_no", "channel", "failures"), as_json=as_json)
-
-
-@duties_cli.command("resend")
-def duties_resend(duty: int, config: ConfigFile = None) -> None:
-    """Try an exhausted duty again."""
-    settings, _ = configured(config)
-    run(with_database(settings, lambda d: duties.resend(d, duty, "operator")))
-    out.print(f"duty {duty} is due again")
-
-
-@cli.command()
-def trigger(
-    endpoint: Annotated[str, typer.Argument(help="Where to: app/name.")],
-    config: ConfigFile = None,
-    kind: Annotated[str, typer.Option("--type", help="The event's type.")] = "order.paid",
-    order: Annotated[
-        str | None, typer.Option(help="The order it tells of; otherwise one that never was.")
-    ] = None,
-) -> None:
-    """Send an endpoint one signed test event now; nothing is stored. Exit 0 when it answers 2xx."""
-    settings, _ = configured(config)
-    _endpoint(settings, endpoint)
-    attempt = run(_send_test_event(settings, endpoint, kind, order))
-    told = attempt.error or f"answered {attempt.status}"
-    out.print(f"{endpoint}: {told} in {attempt.milliseconds} ms", highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if attempt.ok else 1)
-
-
-@orders_cli.command("release")
-def orders_release(order_no: str, config: ConfigFile = None) -> None:
-    """Deliver an order that is held because it was paid too late."""
-    settings, _ = configured(config)
-
-    async def body(database: Any) -> None:
-        orders = Orders(database, app.terms_of(settings))
-        await orders.release(order_no, "operator")
-
-    run(with_database(settings, body))
-    out.print(f"order {order_no} is paid and on its way")
-
-
 def main() -> None:
     """Run the command line, with the commands that the installed channels bring along."""
     try:
@@ -228,20 +119,3 @@ def main() -> None:
 
 async def _collect(settings: Settings, doors: Doors) -> list[Any]:
     return [finding async for finding in examine(settings, doors)]
-
-
-async def _send_test_event(
-    settings: Settings, endpoint: str, kind: str, order_no: str | None
-) -> Attempt:
-    name, _, _ = endpoint.partition("/")
-    told = made_up_order(name, settings.environment)
-    if order_no is not None:
-        told = await with_database(settings, lambda d: read_order(d, order_no, name))
-    target, timeout = app.endpoints_of(settings)[endpoint], settings.delivery.timeout_seconds
-    return await send_test_event(target, kind, *told, timeout)
-
-
-def _endpoint(settings: Settings, name: str) -> None:
-    known = app.endpoints_of(settings)
-    if name not in known:
-        fail(f"there is no endpoint {name}, only {', '.join(known)}", 2)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from payplat.errors import ConfigurationError
 from payplat.settings import ChannelSettings, Section, Settings
@@ -153,7 +153,12 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"channels.{name}.app: there is no [apps.{channel.app}]"
     for app, table in settings.apps.items():
         for name, endpoint in table.endpoints.items():
-            yield from _weak_secret(f"apps.{app}.endpoints.{name}.secret", endpoint.secret)
+            for secret in endpoint.secrets:
+                yield from _weak_secret(f"apps.{app}.endpoints.{name}.secret", secret)
+        if all(
+            "order.paid" not in (end.types or ["order.paid"]) for end in table.endpoints.values()
+        ):
+            yield f"apps.{app}.endpoints: none of them learns of order.paid"
     if settings.environment == "production":
         for prefix, section in walk(settings):
             for key, reason in section.unsafe():
@@ -161,8 +166,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
                 yield f"{full}: {reason} (environment is production)"
 
 
-def _weak_secret(name: str, secret: SecretStr) -> Iterator[str]:
-    text = secret.get_secret_value()
+def _weak_secret(name: str, text: str) -> Iterator[str]:
     try:
         raw = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

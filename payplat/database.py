@@ -44,9 +44,10 @@ _UNAVAILABLE = {
     3024,
 }
 _BACKOFF = Backoff(base=0.02, factor=2, cap=0.5, jitter=1.0, attempts=6)
-# Seconds that a unit of work may take in all, and one statement of it on a server whose caller has gone.
-DEADLINE = 5.0
-_STATEMENT_LIMIT = 5
+# Seconds that a unit of work may take in all, so that a provider has its answer within five; and one statement of it on
+# a server whose caller has gone.
+DEADLINE = 4.5
+_STATEMENT_LIMIT = 5.5
 # A COMMIT whose caller gave up may still take effect; what was begun this long ago is over (seconds).
 LONGEST_TRANSACTION = DEADLINE + _STATEMENT_LIMIT
 _SESSION = (

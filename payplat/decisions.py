@@ -107,6 +107,12 @@ class Case:
         line = timeline_row(self.order, self.now, "released", actor, {"to": self.order.status})
         self.writes.timeline.append(line)
 
+    def give_back(self, actor: str) -> None:
+        """Owe a held order's money to its payer."""
+        self._owe("refund", actor, "due")
+        line = timeline_row(self.order, self.now, "refund_ordered", actor, {})
+        self.writes.timeline.append(line)
+
     def _contradiction(self, verdict: Verdict, owner: str | None) -> str:
         """Return what differs from what is on record: a transaction pays once, no more goes back than came."""
         if owner not in (None, self.order.order_no):
@@ -209,6 +215,8 @@ class Case:
             return Result.REFUNDED
         self._sum_refunds()
         if self._is_whole():
+            if self.order.status is Status.HELD:
+                self.writes.held_duties[self.order.order_no] = "void"
             self._move(Status.REFUNDED)
         self._refund_event("order.refunded", refund.key, known)
         self._tell("refunded", verdict, **told, to=self.order.status)
@@ -260,11 +268,12 @@ class Case:
         elif self.terms.late is LatePolicy.DELIVER:
             self._deliver()
         else:
+            self.writes.held_duties[self.order.order_no] = "held"
             self._move(Status.HELD)
 
     def _deliver(self) -> None:
         if self.order.status in (Status.HELD, Status.REFUNDED):
-            self.writes.freed.append(self.order.order_no)
+            self.writes.held_duties[self.order.order_no] = "due"
         self._move(Status.PAID)
         self._event("order.paid", "", {})
 

@@ -9,18 +9,19 @@ import hashlib
 import hmac
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
+from payplat.endpoints import Endpoint, is_open, pause
 from payplat.errors import Conflict, NoAnswer
 from payplat.events import first_event_id
 from payplat.lanes import Lane
@@ -31,6 +32,8 @@ from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
 QUEUE = Queue(DELIVERIES, due="due_at", waiting=DELIVERIES.c.status == "due", lane="endpoint")
+# "If the receiver is disabled": Standard Webhooks, "Operational considerations".
+_GONE = 410
 # Events whose deliveries are resent in one transaction.
 _BATCH = 500
 
@@ -42,31 +45,28 @@ class Ended(StrEnum):
     DELIVERED = "delivered"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a merchant learns of events; ``secret`` is the raw key behind its ``whsec_…``."""
+def signed_headers(
+    event_id: str, body: bytes, secrets: Sequence[bytes], now: int
+) -> dict[str, str]:
+    """Return the headers of one attempt at ``now`` (Standard Webhooks, "Signature scheme", symmetric ``v1``).
 
-    url: str
-    secret: bytes = field(repr=False)
-
-
-def signed_headers(event_id: str, body: bytes, secret: bytes, now: int) -> dict[str, str]:
-    """Return the headers of one attempt at ``now`` (Standard Webhooks, "Signature scheme", symmetric ``v1``)."""
+    Every secret signs, so that a receiver may know the old one or the new one while they change.
+    """
     timestamp = str(now // seam.SECOND)
     signed = f"{event_id}.{timestamp}.".encode() + body
-    digest = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    digests = (hmac.new(secret, signed, hashlib.sha256).digest() for secret in secrets)
     return {
         "Content-Type": "application/json",
         "webhook-id": event_id,
         "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{digest}",
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(d).decode()}" for d in digests),
     }
 
 
 async def post(client: Counterpart, endpoint: Endpoint, event_id: str, body: bytes) -> Attempt:
     """Make one attempt: sign the event and send it; only 2xx is success."""
     started = seam.now()
-    headers = signed_headers(event_id, body, endpoint.secret, started)
+    headers = signed_headers(event_id, body, endpoint.secrets, started)
     try:
         answer = await client.request("POST", endpoint.url, body=body, headers=headers)
     except NoAnswer as error:
@@ -92,7 +92,9 @@ class Relay:
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""
-        return [Lane(self._database, QUEUE, name, self.deliver) for name in self._endpoints]
+        return [
+            Lane(self._database, _queue_of(name), name, self.deliver) for name in self._endpoints
+        ]
 
     async def deliver(self, row: Row[Any]) -> None:
         """Make one attempt with a claimed delivery and record it."""
@@ -124,6 +126,12 @@ class Relay:
         if attempt.ok:
             done = {"status": "delivered", "delivered_at": now}
             return Record("delivery_id", done, "delivered", told)
+        if attempt.status == _GONE:
+            log.error("endpoint paused", **told)
+            paused = partial(
+                pause, database=self._database, name=row.endpoint, reason="answered 410"
+            )
+            return Record("delivery_id", {"due_at": now}, "endpoint_paused", told, then=paused)
         failures = row.failures + 1
         due_at = self._backoff.due_after(failures, now)
         if due_at is None:
@@ -133,6 +141,11 @@ class Relay:
         asked = min(attempt.retry_after or 0.0, self._backoff.cap)
         due_at = max(due_at, now + int(asked * seam.SECOND))
         return Record("delivery_id", {"due_at": due_at, "failures": failures})
+
+
+def _queue_of(endpoint: str) -> Queue:
+    """Return the queue of one endpoint's deliveries: nothing is due there while it is paused."""
+    return replace(QUEUE, waiting=and_(QUEUE.waiting, is_open(endpoint)))
 
 
 async def _goods_arrived(connection: AsyncConnection, *, order_no: str) -> None:

@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from payplat import schema, seam
+from payplat.app import endpoints_of
 from payplat.catalogue import read_catalogue
 from payplat.database import Database, database_of
+from payplat.endpoints import Status, states
 from payplat.errors import ConfigurationError, PayplatError
+from payplat.models import ORDERS
 from payplat.registry import Doors, open_channels
 from payplat.settings import Settings
 
@@ -22,6 +25,9 @@ _WANTED = {
     "time zone": ("'time_zone'", "+00:00"),
     "durability": ("'innodb_flush_log_at_trx_commit'", "1"),
 }
+
+
+_STANDS = {Status.PAUSED: "paused", Status.UNKNOWN: "not configured"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ async def examine(settings: Settings, doors: Doors) -> AsyncIterator[Finding]:
     yield await _look("catalogue", lambda: _catalogue(settings))
     database = database_of(settings)
     try:
-        async for finding in _examine_database(database):
+        async for finding in _examine_database(database, settings):
             yield finding
     finally:
         await database.close()
@@ -47,12 +53,16 @@ async def examine(settings: Settings, doors: Doors) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _examine_database(database: Database) -> AsyncIterator[Finding]:
+async def _examine_database(database: Database, settings: Settings) -> AsyncIterator[Finding]:
     reached = await _look("database", lambda: _reach(database))
     yield reached
     if not reached.ok:
         return
-    yield await _look("migrations", lambda: _migrations(database))
+    migrations = await _look("migrations", lambda: _migrations(database))
+    yield migrations
+    if migrations.ok:
+        yield await _look("endpoints", lambda: _endpoints(database, settings))
+        yield await _look("orders", lambda: _orders(database, settings))
     if database.is_sqlite:
         yield await _look("clock", _nothing_to_compare)
         return
@@ -78,6 +88,8 @@ async def _examine_channels(settings: Settings, doors: Doors) -> AsyncIterator[F
 async def _look(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
     try:
         return Finding(what, ok=True, says=await look())
+    except ConfigurationError as error:
+        return Finding(what, ok=False, says="; ".join(error.faults))
     except (PayplatError, SQLAlchemyError) as error:
         return Finding(what, ok=False, says=str(error).splitlines()[0])
 
@@ -110,6 +122,37 @@ async def _migrations(database: Database) -> str:
     if await schema.differences(database):
         raise ConfigurationError(["the tables differ from what this version expects"])
     return f"at {found}, the newest"
+
+
+async def _endpoints(database: Database, settings: Settings) -> str:
+    known = endpoints_of(settings)
+    found = await states(database, known)
+    faults = [
+        f"{state.endpoint} is {_STANDS[state.status]}, {state.due} deliveries wait for it"
+        for state in found
+        if state.status is Status.PAUSED or (state.status is Status.UNKNOWN and state.due)
+    ]
+    faults += [
+        f"{state.endpoint}: {state.exhausted} deliveries gave up"
+        for state in found
+        if state.exhausted
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+    return f"{', '.join(known)} open"
+
+
+async def _orders(database: Database, settings: Settings) -> str:
+    """Ask for orders that are due for a check that nobody makes: their channel was taken from the configuration."""
+    forgotten = select(ORDERS.c.channel).where(
+        ORDERS.c.channel.not_in(list(settings.channels)), ORDERS.c.next_check_at.is_not(None)
+    )
+    found = (await database.read(lambda c: c.execute(forgotten.distinct()))).scalars().all()
+    if found:
+        raise ConfigurationError(
+            [f"orders of {name} wait, no such channel is open" for name in found]
+        )
+    return "every channel that orders wait for is open"
 
 
 async def _variable(database: Database, names: str, wanted: str) -> str:

@@ -6,8 +6,10 @@ No timer: when idle an item goes at once and alone; when busy a fraction of the 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+from payplat.database import DEADLINE
 from payplat.errors import DatabaseUnavailable, Draining, Overloaded
 
 Item = TypeVar("Item")
@@ -19,7 +21,7 @@ class GroupCommit(Generic[Item, Result]):
 
     ``commit`` takes 1..n items, stores all of them in one transaction or none, and returns their results in order. When
     a group fails, each of its items is committed again alone, so that one bad item cannot fail its neighbours; it must
-    therefore be safe to repeat. At most ``capacity`` items wait.
+    therefore be safe to repeat. At most ``capacity`` items wait, none longer than ``patience`` seconds.
     """
 
     def __init__(
@@ -28,8 +30,10 @@ class GroupCommit(Generic[Item, Result]):
         *,
         limit: int = 64,
         capacity: int = 2048,
+        patience: float = DEADLINE,
     ) -> None:
         self._commit, self._limit, self._capacity = commit, limit, capacity
+        self._patience = patience
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._draining = False
@@ -37,17 +41,26 @@ class GroupCommit(Generic[Item, Result]):
     async def __call__(self, item: Item) -> Result:
         """Return ``item``'s result after its commit; raise what its own commit raised, Overloaded or Draining.
 
-        Cancelling the caller does not cancel the commit.
+        Raises DatabaseUnavailable when it took too long; then it may be committed all the same. Cancelling the caller
+        does not cancel the commit.
         """
         if self._draining:
             raise Draining
         if len(self._waiting) >= self._capacity:
             raise Overloaded
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        entry = (item, future)
+        self._waiting.append(entry)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        return await asyncio.shield(future)
+        try:
+            async with asyncio.timeout(self._patience):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            # The database is behind: who has been told so comes again.
+            with suppress(ValueError):
+                self._waiting.remove(entry)
+            raise DatabaseUnavailable from None
 
     async def drain(self) -> None:
         """Take no more items and wait until all that came are committed; cancelling the wait cancels no commit."""

@@ -59,6 +59,24 @@ class Queue:
             return []
         return await database.transaction(body)
 
+    async def take(
+        self, database: Database, key: str, lease: float, idle: ColumnElement[bool]
+    ) -> Row[Any] | None:
+        """Take the row of that ``key`` for ``lease`` seconds, due or not; None when somebody holds it or not ``idle``."""
+        token, now = seam.new_token(), seam.now()
+        due, holder = self.table.c[self.due], self.table.c.lease_token
+        this = [self.key == key, self.waiting, idle, holder.is_(None) | (due <= now)]
+        taken = {"lease_token": token, self.due: now + int(lease * seam.SECOND)}
+
+        async def body(connection: AsyncConnection) -> Row[Any] | None:
+            await connection.execute(update(self.table).where(*this).values(taken))
+            mine = select(self.table).where(self.key == key, holder == token)
+            return (await connection.execute(mine)).first()
+
+        if await database.read(lambda c: c.scalar(select(self.key).where(*this))) is None:
+            return None
+        return await database.transaction(body)
+
     async def extend(self, database: Database, rows: Sequence[Row[Any]], lease: float) -> int:
         """Hold those of ``rows`` that are still ours for another ``lease`` seconds; return how many they are."""
         until = {self.due: seam.now() + int(lease * seam.SECOND)}

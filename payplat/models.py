@@ -79,7 +79,8 @@ class Base(DeclarativeBase):
 class OrderRow(Base):
     """What was sold. ``next_check_at`` is null once nothing is left to ask; a lease moves it ahead.
 
-    ``waits`` says that some of the order's evidence waits for the provider's answer.
+    ``waits`` says that some of the order's evidence waits for the provider's answer; ``checked_at`` is when the provider
+    was asked last.
     """
 
     __tablename__ = "orders"
@@ -123,6 +124,7 @@ class OrderRow(Base):
     next_check_at: Mapped[int | None] = mapped_column(BigInteger)
     waits: Mapped[bool] = mapped_column(Integer)
     checks: Mapped[int] = mapped_column(Integer)
+    checked_at: Mapped[int | None] = mapped_column(BigInteger)
     lease_token: Mapped[str | None] = mapped_column(Id(32))
 
 
@@ -255,17 +257,28 @@ class DeliveryRow(Base):
     delivered_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class PauseRow(Base):
+    """An endpoint (``app/name``) to which nothing is delivered until an operator resumes it."""
+
+    __tablename__ = "pauses"
+    __table_args__ = (_MYSQL,)
+
+    endpoint: Mapped[str] = mapped_column(Id(130), primary_key=True)
+    paused_at: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(Id(191))
+
+
 class DutyRow(Base):
     """Something owed to a provider, such as giving late money back; leased and retried like a delivery.
 
-    ``held`` ones wait until their order is released.
+    ``held`` ones wait until their order is released; they are ``void`` when its money is given back instead.
     """
 
     __tablename__ = "duties"
     __table_args__ = (
         UniqueConstraint("order_no", "what", "cause"),
         Index(None, "channel", "status", "due_at", "id"),
-        CheckConstraint("status in ('due','held','done','exhausted')", name="status"),
+        CheckConstraint("status in ('due','held','void','done','exhausted')", name="status"),
         _MYSQL,
     )
 
@@ -335,6 +348,7 @@ REFUNDS = _table(RefundRow)
 EVIDENCE = _table(EvidenceRow)
 EVENTS = _table(EventRow)
 DELIVERIES = _table(DeliveryRow)
+PAUSES = _table(PauseRow)
 DUTIES = _table(DutyRow)
 ATTEMPTS = _table(AttemptRow)
 TIMELINE = _table(TimelineRow)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
-from payplat.decisions import Result, Settled
+from payplat.decisions import Case, Result, Settled
 from payplat.errors import Conflict, IdempotencyMismatch, OrderNotFound, Overloaded, StillRunning
 from payplat.group_commit import GroupCommit
 from payplat.models import DUTIES, EVIDENCE, ORDERS, PAYMENTS, TIMELINE
@@ -22,10 +22,8 @@ from payplat.purchase import Evidence, Order, Source, State, Status, Verdict
 from payplat.records import ORDERS_BY_NO, Loaded, Records, fetch
 from payplat.rows import Draft, Terms, draft_row, evidence_row, order_of, timeline_row, waiting_row
 
-_OWED_BACK = select(DUTIES.c.id).where(
-    DUTIES.c.order_no == bindparam("order_no"),
-    DUTIES.c.what == "refund",
-    DUTIES.c.status == "due",
+_OWED_BACK = select(DUTIES.c.status).where(
+    DUTIES.c.order_no == bindparam("order_no"), DUTIES.c.what == "refund"
 )
 _BY_IDEMPOTENCY_KEY = select(ORDERS).where(
     ORDERS.c.app == bindparam("app"),
@@ -113,25 +111,45 @@ class Orders:
 
     async def release(self, order_no: str, actor: str) -> Order:
         """Deliver a held order after all; raises OrderNotFound, or Conflict when it is not held or is owed back."""
-        has_written = False
+
+        def decide(case: Case, refunds: set[str]) -> None:
+            if "due" in refunds:
+                raise Conflict("The money is on its way back.")
+            case.release(actor)
+
+        return await self._decide_held(order_no, decide)
+
+    async def give_back(self, order_no: str, actor: str) -> Order:
+        """Owe a held order's money to its payer, once; raises OrderNotFound, or Conflict when that cannot be."""
+
+        def decide(case: Case, refunds: set[str]) -> None:
+            if refunds:
+                raise Conflict("There is a refund of it already: see `payplat duties list`.")
+            if not case.terms.gives_back:
+                raise Conflict("Only the company itself gives this money back.")
+            case.give_back(actor)
+
+        return await self._decide_held(order_no, decide)
+
+    async def _decide_held(self, order_no: str, decide: Callable[[Case, set[str]], None]) -> Order:
+        """Let ``decide``, which gets the order and how its refunds stand, end what an order was held for."""
+        written: list[Order] = []
 
         async def body(connection: AsyncConnection) -> Order:
-            nonlocal has_written
             loaded = await self._records.load(connection, [order_no])
             case = loaded.cases.get(order_no)
             if case is None:
                 raise OrderNotFound
-            if has_written and case.order.status is Status.PAID:
+            refunds = {r.status for r in await fetch(connection, _OWED_BACK, order_no=order_no)}
+            if written and (refunds or case.order.status is not Status.HELD):
                 return case.order  # it was committed, only the reply was lost
             if case.order.status is not Status.HELD:
                 raise Conflict(f"The order is {case.order.status}, not held.")
             if not case.terms.endpoints:
                 raise Conflict("The order's channel is not open.")
-            if await fetch(connection, _OWED_BACK, order_no=order_no):
-                raise Conflict("The money is on its way back.")
-            case.release(actor)
+            decide(case, refunds)
             await self._records.store(connection, loaded)
-            has_written = True
+            written.append(case.order)
             return case.order
 
         return await self._database.transaction(body)

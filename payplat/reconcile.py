@@ -3,6 +3,7 @@
 So is what a client submitted while the provider could not tell, whatever has become of its order.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
-from payplat.errors import NotAccepted, NotAuthentic, ProviderError, ProviderRefused
-from payplat.lanes import Lane
+from payplat.errors import (
+    NotAccepted,
+    NotAuthentic,
+    PayplatError,
+    ProviderError,
+    ProviderRefused,
+)
+from payplat.lanes import LEASE, Lane
 from payplat.leases import Queue
 from payplat.models import ORDERS
 from payplat.orders import Orders
@@ -25,6 +32,9 @@ from payplat.rows import order_of
 log = structlog.get_logger("payplat")
 # No status is left out: only where there is something to ask does an order have a next check.
 QUEUE = Queue(ORDERS, due="next_check_at", waiting=true(), lane="channel")
+# Who looks at a pending order waits so many seconds for the provider, which is not asked again within so many; so many
+# orders at once are asked about.
+_PATIENCE, _FRESH, _MOST_LOOKS = 3.0, 5, 16
 _NOTHING = Evidence(Source.RECONCILE, b"")
 # Pages of one run, so that a channel with much to tell lets the next run begin where this one ended.
 _PAGES = 6
@@ -43,23 +53,63 @@ class Reconciler:
     ) -> None:
         self._database, self._orders, self._providers = database, orders, providers
         self._backoff, self._wake = backoff, wake
+        self._looks: set[asyncio.Task[None]] = set()
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each channel, so that one slow provider does not delay another."""
         return [
-            Lane(self._database, QUEUE, channel, self.check, slots=8)
-            for channel in self._providers
+            Lane(self._database, QUEUE, channel, self.check, slots=8) for channel in self._providers
         ]
 
-    async def check(self, row: Row[Any]) -> None:
-        """Ask about a claimed order and settle what comes; while it stays pending, set its next check."""
+    async def refresh(self, order: Order) -> Order:
+        """Ask about a pending order for whoever looks at it, and return the order as it then stands.
+
+        Nobody waits longer than ``_PATIENCE`` seconds, and an order is asked about by one at a time, not more often than
+        every ``_FRESH`` seconds; its schedule stays as it is.
+        """
+        provider = self._providers.get(order.channel)
+        has_answer = provider is not None and (provider.knows_orders or order.waits)
+        if order.status is not Status.PENDING or not has_answer or len(self._looks) >= _MOST_LOOKS:
+            return order
+        checked, fresh = ORDERS.c.checked_at, seam.now() - _FRESH * seam.SECOND
+        is_stale = checked.is_(None) | (checked <= fresh)
+        row = await QUEUE.take(self._database, order.order_no, LEASE, is_stale)
+        if row is None:
+            return order
+        look = asyncio.create_task(self._refresh(row))
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+        await asyncio.wait([look], timeout=_PATIENCE)
+        return await self._orders.get(order.order_no)
+
+    async def _refresh(self, row: Row[Any]) -> None:
+        try:
+            await self.check(row, step=0)
+        except PayplatError as error:
+            log.warning("check failed", order_no=row.order_no, reason=str(error))
+        except Exception:
+            log.exception("check failed", order_no=row.order_no)
+
+    async def drain(self) -> None:
+        """Wait until nobody asks for anybody any more."""
+        if self._looks:
+            await asyncio.wait(self._looks)
+
+    async def check(self, row: Row[Any], step: int = 1) -> None:
+        """Ask about a claimed order and settle what comes; while it stays pending, set its next check.
+
+        ``step`` is how far its schedule goes on.
+        """
         order = order_of(row)
         waiting = await self._orders.waiting(order) if order.waits else []
         # No answer is no verdict: what could not be asked stays as it is.
         is_open = not all([await self._examine(order, evidence) for evidence in waiting])
         if not waiting and order.status is Status.PENDING:
             await self._look(order)
-        await self._database.transaction(lambda c: self._postpone(c, row, order, is_open=is_open))
+        checks = order.checks + step
+        await self._database.transaction(
+            lambda c: self._postpone(c, row, order, checks, is_open=is_open)
+        )
 
     async def _examine(self, order: Order, evidence: Evidence) -> bool:
         """Ask about one piece of evidence; return whether that is the end of it."""
@@ -99,15 +149,21 @@ class Reconciler:
         return verdict
 
     async def _postpone(
-        self, connection: AsyncConnection, row: Row[Any], order: Order, *, is_open: bool
+        self,
+        connection: AsyncConnection,
+        row: Row[Any],
+        order: Order,
+        checks: int,
+        *,
+        is_open: bool,
     ) -> None:
         # Settling took the lease token away, unless evidence waits; then this changes nothing.
-        checks = order.checks + 1
         status = select(ORDERS.c.status).where(ORDERS.c.order_no == order.order_no)
         is_pending = (await connection.execute(status)).scalar() == Status.PENDING
         values = {
             "next_check_at": self._next(order, checks, is_open) if is_open or is_pending else None,
             "checks": checks,
+            "checked_at": seam.now(),
             "waits": int(is_open),
             "lease_token": None,
         }

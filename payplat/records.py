@@ -30,7 +30,7 @@ _EVENTS_OF = select(EVENTS.c.order_no, EVENTS.c.type, EVENTS.c.cause).where(
     EVENTS.c.order_no.in_(_NUMBERS)
 )
 # A channel that is no longer open: its late money waits for an operator.
-_CLOSED_CHANNEL = Terms(LatePolicy.HOLD, ())
+_CLOSED_CHANNEL = Terms(LatePolicy.HOLD, {})
 
 
 class StaleBatch(Exception):
@@ -186,9 +186,9 @@ async def _correct(connection: AsyncConnection, writes: Writes) -> None:
         found = (EVIDENCE.c.transaction_key == transaction_key, EVIDENCE.c.state == "unclaimed")
         claimed = {"state": "used", "reason": "claimed", "order_no": order_no}
         await connection.execute(update(EVIDENCE).where(*found).values(claimed))
-    if writes.freed:
-        held = (DUTIES.c.order_no.in_(writes.freed), DUTIES.c.status == "held")
-        await connection.execute(update(DUTIES).where(*held).values(status="due"))
+    for order_no, status in writes.held_duties.items():
+        waited = (DUTIES.c.order_no == order_no, DUTIES.c.status.in_(["held", "void"]))
+        await connection.execute(update(DUTIES).where(*waited).values(status=status))
 
 
 async def _reverse_refund(

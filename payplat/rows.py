@@ -1,7 +1,7 @@
 """Rows and records: how orders are read, and what opening and settling write. Pure functions, no statement."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -17,10 +17,19 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a channel's configuration says of its orders: the policy for late money, and who learns of events."""
+    """What a channel's configuration says of its orders.
+
+    ``late`` is the policy for late money; ``endpoints`` are those that learn of events, each with their types, None for
+    all; ``gives_back`` says whether the company gives money back when we ask.
+    """
 
     late: LatePolicy
-    endpoints: tuple[str, ...]
+    endpoints: Mapping[str, Collection[str] | None]
+    gives_back: bool = True
+
+    def endpoints_of(self, kind: str) -> list[str]:
+        """Return the endpoints that learn of events of this type."""
+        return [name for name, types in self.endpoints.items() if types is None or kind in types]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,8 @@ class Draft:
 class Writes:
     """Rows to be stored, by table.
 
-    ``reversals`` are the keys of refunds taken back, ``freed`` the orders whose held duties are due, ``claims`` the
-    transactions whose unclaimed evidence has found its order.
+    ``reversals`` are the keys of refunds taken back, ``held_duties`` says by order how the duties stand from now on that
+    waited for a release, ``claims`` are the transactions whose unclaimed evidence has found its order.
     """
 
     payments: list[Values] = field(default_factory=list)
@@ -54,7 +63,7 @@ class Writes:
     deliveries: list[Values] = field(default_factory=list)
     duties: list[Values] = field(default_factory=list)
     timeline: list[Values] = field(default_factory=list)
-    freed: list[str] = field(default_factory=list)
+    held_duties: dict[str, str] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
     # Lines about evidence that changed nothing: told once, however often it comes.
     alerts: list[Values] = field(default_factory=list)
@@ -104,7 +113,7 @@ def event_rows(
     cause: str = "",
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Values, list[Values]]:
-    """Return an event and its deliveries to every endpoint, as rows; ``more`` is what only this type tells."""
+    """Return an event and its deliveries to those who learn of it, as rows; ``more`` is what only this type tells."""
     data = {**_event_data(order, transaction_id), **more}
     payload = {"type": kind, "timestamp": seam.rfc3339(now), "data": data}
     row: Values = {
@@ -116,14 +125,14 @@ def event_rows(
         "body": json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
         "created_at": now,
     }
-    return row, delivery_rows(row["event_id"], order.order_no, terms, now)
+    return row, delivery_rows(row["event_id"], kind, order.order_no, terms, now)
 
 
-def delivery_rows(event_id: str, order_no: str, terms: Terms, now: int) -> list[Values]:
+def delivery_rows(event_id: str, kind: str, order_no: str, terms: Terms, now: int) -> list[Values]:
     """Return an event's deliveries, due at once, as rows."""
     shared = {"event_id": event_id, "order_no": order_no, "created_at": now}
     waiting = {"status": "due", "due_at": now, "failures": 0}
-    return [{**shared, **waiting, "endpoint": endpoint} for endpoint in terms.endpoints]
+    return [{**shared, **waiting, "endpoint": endpoint} for endpoint in terms.endpoints_of(kind)]
 
 
 def _event_data(order: Order, transaction_id: str | None) -> Values:

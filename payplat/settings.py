@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,6 +23,7 @@ from payplat.retry import Backoff
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_length=200)]
+EventType = Annotated[str, Field(pattern=r"^order\.[a-z_]{1,58}$")]
 # A prefix that ends inside the host would permit other hosts: game.example.evil.net, game.example@evil.net.
 ReturnUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/[^\s?#]*$", max_length=200)]
 
@@ -114,10 +115,20 @@ class CheckSettings(BackoffSettings):
 
 
 class EndpointSettings(Section):
-    """A merchant's endpoint: deliveries are POSTed to ``url``, signed with ``secret`` (Standard Webhooks)."""
+    """A merchant's endpoint: deliveries are POSTed to ``url``, signed with ``secret`` (Standard Webhooks).
+
+    While a secret changes there are two, and both sign. ``types`` are those of the events it learns of, all unless given.
+    """
 
     url: Url
-    secret: SecretStr
+    secret: SecretStr | Annotated[list[SecretStr], Field(min_length=1, max_length=3)]
+    types: Annotated[list[EventType], Field(min_length=1)] | None = None
+
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets in plain text."""
+        given = self.secret if isinstance(self.secret, list) else [self.secret]
+        return [secret.get_secret_value() for secret in given]
 
     def unsafe(self) -> Iterator[tuple[str, str]]:
         """Refuse to send orders in the clear or to ourselves."""
@@ -137,11 +148,24 @@ class AppSettings(Section):
 
 
 class ChannelSettings(Section):
-    """What every channel has; a channel's own options are a subclass of this."""
+    """What every channel has; a channel's own options are a subclass of this.
 
+    ``gives_back`` says whether the company gives money back when we ask.
+    """
+
+    gives_back: ClassVar[bool] = True
     app: Name = "default"
     kind: Name | None = None
     late: LatePolicy = LatePolicy.DELIVER
+
+    @field_validator("late")
+    @classmethod
+    def _can_be_done(cls, late: LatePolicy) -> LatePolicy:
+        if late is LatePolicy.REFUND and not cls.gives_back:
+            raise ValueError(
+                "only the company itself gives this money back: choose deliver or hold"
+            )
+        return late
 
 
 class StoreSettings(ChannelSettings):

@@ -104,12 +104,13 @@ class UntoldOrders:
 
     async def _deliver(self, connection: AsyncConnection, paid: Mapping[str, Row[Any]]) -> None:
         missing = (
-            select(EVENTS.c.event_id, EVENTS.c.order_no)
+            select(EVENTS.c.event_id, EVENTS.c.type, EVENTS.c.order_no)
             .outerjoin(DELIVERIES, DELIVERIES.c.event_id == EVENTS.c.event_id)
             .where(EVENTS.c.order_no.in_(list(paid)), DELIVERIES.c.id.is_(None))
         )
-        for event_id, order_no in (await connection.execute(missing)).all():
-            log.error("event without delivery", order_no=order_no, event_id=event_id)
+        for event_id, kind, order_no in (await connection.execute(missing)).all():
             terms = self._terms[paid[order_no].channel]
-            rows = delivery_rows(event_id, order_no, terms, seam.now())
-            await connection.execute(insert(DELIVERIES), rows)
+            # What no endpoint wants to learn has no delivery.
+            if rows := delivery_rows(event_id, kind, order_no, terms, seam.now()):
+                log.error("event without delivery", order_no=order_no, event_id=event_id)
+                await connection.execute(insert(DELIVERIES), rows)

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from payplat import seam
 from payplat.attempts import Attempt
 from payplat.database import Database
-from payplat.deliveries import Endpoint, post
+from payplat.deliveries import post
+from payplat.endpoints import Endpoint
 from payplat.errors import OrderNotFound
 from payplat.models import ORDERS, PAYMENTS
 from payplat.orders import fits
@@ -17,7 +18,7 @@ from payplat.outbound import Counterpart
 from payplat.purchase import LatePolicy, Order, Status
 from payplat.rows import Terms, event_rows, order_of
 
-_NOBODY = Terms(LatePolicy.HOLD, ())
+_NOBODY = Terms(LatePolicy.HOLD, {})
 _NO_TRANSACTION = "test"
 _MADE_UP = Order(
     order_no="",

@@ -99,7 +99,7 @@ def test_the_documented_configuration_opens(folder):
     settings = read(folder)
     channels = open_channels(settings, DOORS)
     assert channels["alipay"].provider.account == "2021000000000000/2088000000000000"
-    assert terms_of(settings)["alipay"].endpoints == ("default/main",)
+    assert terms_of(settings)["alipay"].endpoints == {"default/main": None}
     assert read_catalogue(folder / "products.toml").product("default", "coins_500").prices == {
         "CNY": 600
     }

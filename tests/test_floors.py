@@ -15,13 +15,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "payplat"
 # Top first. `name.*` is a package with everything in it. The simulators are an annex, on no floor.
 FLOORS = {
-    9: "__main__ cli demo.* doctor",
+    9: "__main__ cli demo.* doctor operations",
     8: "app processes",
     7: "channels.*",
     6: "registry terminal",
     5: "handlers.*",
     4: "attempts deliveries duties lanes reconcile sweeps trigger",
-    3: "checks decisions events orders records refunds rows timeline",
+    3: "checks decisions endpoints events orders records refunds rows timeline",
     2: "database group_commit leases migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
     0: "errors money provider purchase retry seam strict_json",

@@ -6,6 +6,7 @@ from payplat.errors import OrderNotFound
 from payplat.handlers.base import BaseHandler
 from payplat.orders import Orders, fits
 from payplat.purchase import Order
+from payplat.reconcile import Reconciler
 from payplat.seam import rfc3339
 from payplat.timeline import Timeline
 
@@ -35,13 +36,16 @@ def order_answer(order: Order) -> dict[str, Any]:
 class OrderHandler(BaseHandler):
     """One order."""
 
-    def initialize(self, orders: Orders, timeline: Timeline) -> None:
-        """Receive the ledger and the timeline."""
-        self.orders, self.timeline = orders, timeline
+    def initialize(self, orders: Orders, reconciler: Reconciler, timeline: Timeline) -> None:
+        """Receive the ledger, who asks the providers, and the timeline."""
+        self.orders, self.reconciler, self.timeline = orders, reconciler, timeline
 
     async def get(self, order_no: str) -> None:
-        """Answer the order and its timeline, oldest first; 404 when there is none."""
+        """Answer the order and its timeline, oldest first; 404 when there is none.
+
+        The provider is asked about a pending one first, within bounds: who looks has often just paid.
+        """
         if not fits(order_no):
             raise OrderNotFound
-        order = await self.orders.get(order_no)
+        order = await self.reconciler.refresh(await self.orders.get(order_no))
         self.answer(200, {**order_answer(order), "timeline": await self.timeline.read(order)})

@@ -32,11 +32,11 @@ from payplat.rows import Draft, Terms
 
 # In a shop we set the price, in a store the store does.
 TERMS = {
-    "shop": Terms(LatePolicy.DELIVER, ("default/main", "default/stock")),
-    "shop_hold": Terms(LatePolicy.HOLD, ("default/main",)),
-    "shop_refund": Terms(LatePolicy.REFUND, ("default/main",)),
-    "store": Terms(LatePolicy.DELIVER, ("default/main",)),
-    "store_hold": Terms(LatePolicy.HOLD, ("default/main",)),
+    "shop": Terms(LatePolicy.DELIVER, {"default/main": None, "default/stock": None}),
+    "shop_hold": Terms(LatePolicy.HOLD, {"default/main": None}),
+    "shop_refund": Terms(LatePolicy.REFUND, {"default/main": None}),
+    "store": Terms(LatePolicy.DELIVER, {"default/main": None}),
+    "store_hold": Terms(LatePolicy.HOLD, {"default/main": None}),
 }
 PRICE = 600
 TABLES: dict[str, Table] = dict(Base.metadata.tables)

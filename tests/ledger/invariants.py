@@ -192,18 +192,20 @@ def waiting_is_scheduled(books: Books, order: Row) -> Iterator[str]:
 
 
 def duties_have_reasons(books: Books, order: Row) -> Iterator[str]:
-    """Late money is owed back only where the channel says so, another duty only by a payment."""
+    """Late money is owed back only where channel or operator say so, another duty only by a payment."""
     for duty in books.of("duties", order):
-        is_late = "held" in books.path(order) and books.terms[order["channel"]].late == "refund"
+        is_meant = duty["cause"] != "late" or books.terms[order["channel"]].late == "refund"
+        is_late = "held" in books.path(order) and is_meant
         if not (is_late if duty["what"] == "refund" else books.payment(order)):
             yield f"{duty['what']} is owed without a reason"
 
 
 def duties_wait_for_release(books: Books, order: Row) -> Iterator[str]:
     """What a payment owes waits exactly as long as nobody has decided to deliver; a refund never waits."""
+    waits = "void" if order["status"] == "refunded" else "held"
     for duty in books.of("duties", order):
         must_wait = duty["what"] != "refund" and "paid" not in books.path(order)
-        if (duty["status"] == "held") != must_wait:
+        if duty["status"] != waits if must_wait else duty["status"] in ("held", "void"):
             yield f"{duty['what']} is {duty['status']} after {' → '.join(books.path(order))}"
 
 
@@ -244,7 +246,7 @@ def events_are_on_their_way(books: Books) -> Iterator[str]:
     for event in books.tables["events"]:
         found = sorted(ways.pop(event["event_id"], []))
         channel = channels.get(event["order_no"])
-        if channel and found != sorted(books.terms[channel].endpoints):
+        if channel and found != sorted(books.terms[channel].endpoints_of(event["type"])):
             yield f"{event['event_id']} goes to {found}"
     yield from (f"{event_id} is delivered, but it is no event" for event_id in ways)
 

@@ -43,7 +43,7 @@ async def test_mariadb_sessions(ledger):
         "time_zone": "+00:00",
         "autocommit": 0,
         "innodb_lock_wait_timeout": 4,
-        "max_statement_time": 5,
+        "max_statement_time": 5.5,
         "character_set_connection": "utf8mb4",
     }
     for name, value in names.items():
@@ -55,7 +55,7 @@ async def test_mariadb_sessions(ledger):
 @on_sqlite
 async def test_sqlite_connections(ledger):
     """Every connection writes ahead, syncs in full, waits for locks and checks its keys."""
-    names = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 4000, "foreign_keys": 1}
+    names = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 3600, "foreign_keys": 1}
     for name, value in names.items():
         assert await ask(ledger.database, f"PRAGMA {name}") == value
 

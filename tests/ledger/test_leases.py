@@ -280,7 +280,7 @@ async def test_a_lane_holds_no_more_than_its_slots(ledger):
 
 
 async def test_long_work_keeps_its_lease(ledger, twin, monkeypatch):
-    """Work that takes several leases is held all the while, also after its lane was told to stop: nobody else begins it."""
+    """Work that takes several leases is held all the while, after its lane was told to stop too."""
     monkeypatch.setattr(lanes, "LEASE", 0.3)
     await queue_up(ledger, 3)
     gate, begun, ended = asyncio.Event(), [], []

@@ -84,7 +84,7 @@ OLD = {
     },
 }
 NEW = {
-    "orders": {"consumable": 1, "waits": 0},
+    "orders": {"consumable": 1, "waits": 0, "checked_at": None},
     "evidence": {"transaction_key": None, "answer": None},
     "refunds": {"share": None, "type": "", "refunded_at": None, "returned": None},
     "duties": {},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from payplat.channels.apple.jws import APPLE_ROOT_G3, SignedData, read_roots
 from payplat.channels.apple.provider import AppleProvider, Ask, Policy
@@ -14,13 +14,14 @@ from payplat.errors import (
 )
 from payplat.handlers.pay import AbstractPay
 from payplat.provider import Account, Provider
-from payplat.purchase import Evidence, LatePolicy, Source
+from payplat.purchase import Evidence, Source
 from payplat.settings import ChannelSettings, StoreSettings, Url
 
 
 class AppleSettings(StoreSettings):
     """The options of an Apple channel: one app of an App Store Connect team, and its In-App Purchase key."""
 
+    gives_back = False
     bundle_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,100}$")]
     app_apple_id: Annotated[int, Field(gt=0)] | None = None
     issuer_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{8,64}$")]
@@ -32,13 +33,6 @@ class AppleSettings(StoreSettings):
     timeout_seconds: float = Field(5, gt=0, le=10)
     roots: str | list[str] = Field(default=[])
     api: dict[Literal["production", "sandbox"], Url] = Field(default={})
-
-    @field_validator("late")
-    @classmethod
-    def _keeps_money(cls, late: LatePolicy) -> LatePolicy:
-        if late is LatePolicy.REFUND:
-            raise ValueError("Apple alone gives its customers' money back: choose deliver or hold")
-        return late
 
     def unsafe(self) -> Iterator[tuple[str, str]]:
         """Refuse other roots and hosts than Apple's own, and notifications for another app of the same name."""

@@ -1,0 +1,178 @@
+"""What operators do by hand: deliveries and duties again, endpoints paused and resumed, held orders decided."""
+
+from typing import Annotated
+
+import typer
+
+from payplat import app, duties, endpoints, seam
+from payplat.attempts import Attempt
+from payplat.database import Database
+from payplat.deliveries import Ended, list_deliveries, resend, resend_all
+from payplat.orders import Orders
+from payplat.settings import Settings
+from payplat.terminal import (
+    AsJson,
+    ConfigFile,
+    configured,
+    fail,
+    out,
+    print_rows,
+    run,
+    time_option,
+    with_database,
+)
+from payplat.trigger import made_up_order, read_order
+from payplat.trigger import trigger as send_test_event
+
+deliveries_cli = typer.Typer(
+    name="deliveries", help="Events on their way to merchants.", no_args_is_help=True
+)
+duties_cli = typer.Typer(name="duties", help="What is owed to providers.", no_args_is_help=True)
+endpoints_cli = typer.Typer(name="endpoints", help="Where merchants learn.", no_args_is_help=True)
+orders_cli = typer.Typer(name="orders", help="Orders that are held.", no_args_is_help=True)
+EndpointName = Annotated[str, typer.Argument(help="Which one: app/name.")]
+
+
+@deliveries_cli.command("list")
+def deliveries_list(
+    config: ConfigFile = None,
+    status: Annotated[str | None, typer.Option(help="due, delivered or exhausted.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest deliveries."""
+    settings, _ = configured(config)
+    rows = run(with_database(settings, lambda d: list_deliveries(d, status)))
+    print_rows(rows, ("id", "status", "type", "order_no", "endpoint", "failures"), as_json=as_json)
+
+
+@deliveries_cli.command("resend")
+def deliveries_resend(
+    delivery: Annotated[int | None, typer.Argument(help="The id of one of them.")] = None,
+    config: ConfigFile = None,
+    status: Annotated[Ended | None, typer.Option(help="Of many: how they ended.")] = None,
+    since: Annotated[int | None, time_option("Of many: their events' time, from here on.")] = None,
+    until: Annotated[int | None, time_option("… until before here, otherwise now.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Of many: only to app/name.")] = None,
+) -> None:
+    """Send one delivery again, or all that ended so in a time, with the same event ids."""
+    settings, _ = configured(config)
+    if delivery is not None:
+        if status or since or until or endpoint:
+            fail("name one delivery, or a status and a time, not both", 2)
+        run(with_database(settings, lambda d: resend(d, delivery, "operator")))
+        out.print(f"delivery {delivery} is due again")
+        return
+    if status is None or since is None:
+        fail("name one delivery, or a --status and --since when", 2)
+    if endpoint is not None:
+        _require_endpoint(settings, endpoint)
+    span = (since, until or seam.now())
+    count = run(
+        with_database(settings, lambda d: resend_all(d, status, *span, endpoint, "operator"))
+    )
+    out.print(f"{count} deliveries are due again")
+
+
+@duties_cli.command("list")
+def duties_list(
+    config: ConfigFile = None,
+    status: Annotated[str | None, typer.Option(help="due, held, done or exhausted.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest duties."""
+    settings, _ = configured(config)
+    rows = run(with_database(settings, lambda d: duties.list_duties(d, status)))
+    print_rows(rows, ("id", "status", "what", "order_no", "channel", "failures"), as_json=as_json)
+
+
+@duties_cli.command("resend")
+def duties_resend(duty: int, config: ConfigFile = None) -> None:
+    """Try an exhausted duty again."""
+    settings, _ = configured(config)
+    run(with_database(settings, lambda d: duties.resend(d, duty, "operator")))
+    out.print(f"duty {duty} is due again")
+
+
+def trigger(
+    endpoint: EndpointName,
+    config: ConfigFile = None,
+    kind: Annotated[str, typer.Option("--type", help="The event's type.")] = "order.paid",
+    order: Annotated[
+        str | None, typer.Option(help="The order it tells of; otherwise one that never was.")
+    ] = None,
+) -> None:
+    """Send an endpoint one signed test event now; nothing is stored. Exit 0 when it answers 2xx."""
+    settings, _ = configured(config)
+    _require_endpoint(settings, endpoint)
+    attempt = run(_send_test_event(settings, endpoint, kind, order))
+    told = attempt.error or f"answered {attempt.status}"
+    out.print(f"{endpoint}: {told} in {attempt.milliseconds} ms", highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if attempt.ok else 1)
+
+
+@endpoints_cli.command("list")
+def endpoints_list(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Show how each endpoint stands, what waits for it, and what gave up."""
+    settings, _ = configured(config)
+    known = app.endpoints_of(settings)
+    found = run(with_database(settings, lambda d: endpoints.states(d, known)))
+    names = ("endpoint", "status", "reason", "due", "due_since", "exhausted")
+    print_rows(found, names, as_json=as_json)
+
+
+@endpoints_cli.command("pause")
+def endpoints_pause(endpoint: EndpointName, config: ConfigFile = None) -> None:
+    """Let deliveries to an endpoint wait until it is resumed."""
+    settings, _ = configured(config)
+    _require_endpoint(settings, endpoint)
+
+    async def body(database: Database) -> None:
+        await database.transaction(lambda c: endpoints.pause(c, database, endpoint, "operator"))
+
+    run(with_database(settings, body))
+    out.print(f"{endpoint} is paused")
+
+
+@endpoints_cli.command("resume")
+def endpoints_resume(endpoint: EndpointName, config: ConfigFile = None) -> None:
+    """Send what waits for a paused endpoint, the longest due first."""
+    settings, _ = configured(config)
+    run(with_database(settings, lambda d: endpoints.resume(d, endpoint)))
+    out.print(f"{endpoint} is open")
+
+
+@orders_cli.command("release")
+def orders_release(order_no: str, config: ConfigFile = None) -> None:
+    """Deliver an order that is held because it was paid too late."""
+    settings, _ = configured(config)
+    run(with_database(settings, lambda d: _orders(d, settings).release(order_no, "operator")))
+    out.print(f"order {order_no} is paid and on its way")
+
+
+@orders_cli.command("refund")
+def orders_refund(order_no: str, config: ConfigFile = None) -> None:
+    """Give back the money of an order that is held because it was paid too late."""
+    settings, _ = configured(config)
+    run(with_database(settings, lambda d: _orders(d, settings).give_back(order_no, "operator")))
+    out.print(f"the money of order {order_no} is on its way back")
+
+
+def _orders(database: Database, settings: Settings) -> Orders:
+    return Orders(database, app.terms_of(settings))
+
+
+async def _send_test_event(
+    settings: Settings, endpoint: str, kind: str, order_no: str | None
+) -> Attempt:
+    name, _, _ = endpoint.partition("/")
+    told = made_up_order(name, settings.environment)
+    if order_no is not None:
+        told = await with_database(settings, lambda d: read_order(d, order_no, name))
+    target, timeout = app.endpoints_of(settings)[endpoint], settings.delivery.timeout_seconds
+    return await send_test_event(target, kind, *told, timeout)
+
+
+def _require_endpoint(settings: Settings, name: str) -> None:
+    known = app.endpoints_of(settings)
+    if name not in known:
+        fail(f"there is no endpoint {name}, only {', '.join(known)}", 2)
