@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, Table, event, func, make_url, text
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -43,6 +43,9 @@ _UNAVAILABLE = {
     1969,
     3024,
 }
+# Without a majority, or read only: a server that has lost its place says so on this connection for ever, while a new one
+# leads to the server that took it.
+_ELSEWHERE = {1047, 1290}
 _BACKOFF = Backoff(base=0.02, factor=2, cap=0.5, jitter=1.0, attempts=6)
 # Seconds that a unit of work may take in all, so that a provider has its answer within five; and one statement of it on
 # a server whose caller has gone.
@@ -151,7 +154,7 @@ def _make_engine(url: URL, pool_size: int, deadline: float) -> AsyncEngine:
         engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, hide_parameters=True)
         _listen_sqlite(engine.sync_engine, int(deadline * 800))
         return engine
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         hide_parameters=True,  # receivers and evidence are no matter for a log
         isolation_level="READ COMMITTED",
@@ -162,6 +165,15 @@ def _make_engine(url: URL, pool_size: int, deadline: float) -> AsyncEngine:
         pool_reset_on_return=None,  # every checkout goes through begin(), which ends by itself
         connect_args={"connect_timeout": 3, "charset": "utf8mb4", "init_command": _SESSION},
     )
+    event.listen(engine.sync_engine, "handle_error", _look_elsewhere)
+    return engine
+
+
+def _look_elsewhere(context: ExceptionContext) -> None:
+    """Let the pool give up its connections to a server that has lost its place, as it does lost ones."""
+    error = context.sqlalchemy_exception
+    if isinstance(error, DBAPIError) and _code(error) in _ELSEWHERE:
+        context.is_disconnect = True
 
 
 def _listen_sqlite(engine: Engine, busy_timeout: int) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -88,12 +87,8 @@ def start_mariadb(folder: Path, *, durable: bool = False) -> MariaDB | None:
     )
     if not daemon or not install:
         return None
-    user = _user()
-    if user:
-        for path in (folder, *folder.parents[:2]):
-            path.chmod(0o755)
-        shutil.chown(folder, user)
-    as_user = [f"--user={user}"] if user else []
+    # Root may not run the server as itself unless told so.
+    as_user = ["--user=root"] if os.geteuid() == 0 else []
     data = folder / "data"
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(
@@ -138,15 +133,6 @@ def _wait(server: MariaDB) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def _user() -> str | None:
-    """Root may not run the server as itself unless told so; the account exists where Debian made it."""
-    if os.geteuid() != 0:
-        return None
-    with contextlib.suppress(KeyError):
-        return pwd.getpwnam("mysql").pw_name
-    return "root"
 
 
 def _free_port() -> int:

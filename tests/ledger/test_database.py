@@ -273,3 +273,13 @@ def kill_connections(mariadb, url):
     assert numbers
     for (number,) in numbers:
         mariadb.execute(f"KILL {number}")
+
+
+@on_mariadb
+@pytest.mark.parametrize("code", [1047, 1290])
+async def test_a_server_that_has_lost_its_place(ledger, code):
+    """A connection to a server without a majority, or one that only reads, is not kept: the next leads elsewhere."""
+    before = await ask(ledger.database, "SELECT CONNECTION_ID()")
+    with pytest.raises(DatabaseUnavailable):
+        await ask(ledger.database, f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}")
+    assert await ask(ledger.database, "SELECT CONNECTION_ID()") != before
