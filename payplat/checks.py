@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from payplat import seam
 from payplat.purchase import Order, State, Verdict
-
-# A provider's clock may be behind ours; a purchase older than this before its order is not of that order.
-EARLY = 600 * seam.SECOND
 
 
 def difference(order: Order, verdict: Verdict, *, is_repeat: bool = False) -> str:
@@ -21,13 +17,6 @@ def difference(order: Order, verdict: Verdict, *, is_repeat: bool = False) -> st
     pairs |= _refund(order, verdict)
     differs = (name for name, (ours, theirs) in pairs.items() if ours != theirs)
     return next(differs, "" if is_repeat else verdict.objection)
-
-
-def is_early(order: Order, verdict: Verdict) -> bool:
-    """Whether the purchase is older than the order that it names, although nobody claimed it for that order later."""
-    if verdict.is_claimed or verdict.paid_at is None or not verdict.states_payment:
-        return False
-    return verdict.paid_at < order.created_at - EARLY
 
 
 Pairs = dict[str, tuple[Any, Any]]

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from payplat import seam
-from payplat.checks import difference, is_early
+from payplat.checks import difference
 from payplat.purchase import LatePolicy, Notice, Order, Refund, Source, State, Status, Verdict
 from payplat.refunds import KnownRefund, RefundBook, mark_key
 from payplat.rows import (
@@ -117,8 +117,6 @@ class Case:
         """Return what differs from what is on record: a transaction pays once, no more goes back than came."""
         if owner not in (None, self.order.order_no):
             return "transaction_id"
-        if self.transaction_key is None and is_early(self.order, verdict):
-            return "paid_at"
         came = self.order.amount
         if came is None and verdict.states_payment:
             came = verdict.amount
