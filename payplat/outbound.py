@@ -3,7 +3,6 @@
 import asyncio
 import os
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
+from payplat import seam
 from payplat.errors import NoAnswer
 
 MAX_ANSWER = 64 * 1024
@@ -41,7 +41,9 @@ class Counterpart:
     def __init__(
         self, *, timeout: float, connections: int = 20, max_answer: int = MAX_ANSWER
     ) -> None:
-        self._client = CurlAsyncHTTPClient(force_instance=True, max_clients=connections)
+        self._client = seam.http_client(
+            lambda: CurlAsyncHTTPClient(force_instance=True, max_clients=connections)
+        )
         self._timeout, self._slots = timeout, asyncio.Semaphore(connections)
         self._max_answer, self._ca_file = max_answer, _ca_file()
 
@@ -86,7 +88,7 @@ class Counterpart:
         )
 
     async def _fetch(self, request: HTTPRequest) -> Answer:
-        started = time.monotonic()
+        started = asyncio.get_running_loop().time()
         try:
             # Shielded: a call that is given up would otherwise be logged as an error when it ends.
             call = asyncio.ensure_future(self._client.fetch(request, raise_error=False))
@@ -115,7 +117,7 @@ def _answer(response: HTTPResponse, started: float) -> Answer:
         response.headers.get("Retry-After"),
         response.headers.get("Date"),
         response.headers.get("Cache-Control"),
-        int((time.monotonic() - started) * 1000),
+        int((asyncio.get_running_loop().time() - started) * 1000),
     )
 
 

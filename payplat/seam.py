@@ -1,4 +1,4 @@
-"""The one door through which clock, ids, randomness and crash points enter, so that a test can hold them.
+"""The one door through which clock, ids, randomness, HTTP clients and crash points enter, so that a test can hold them.
 
 In production each function is the plain thing. ``tests`` and the simulation replace the module's ``world``.
 Times are integers: microseconds since 1970 in UTC.
@@ -8,8 +8,11 @@ import asyncio
 import random
 import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
+T = TypeVar("T")
 SECOND = 1_000_000
 # How far a process's clock may be off the database's, in seconds; `payplat doctor` finds the one that is.
 MOST_SKEW = 5.0
@@ -36,6 +39,10 @@ class World:
 
     async def reach(self, point: str) -> None:
         """Pass a named crash point; does nothing here."""
+
+    def http_client(self, make: Callable[[], T]) -> T:
+        """Return the HTTP client that calls go through: here the one that ``make`` makes."""
+        return make()
 
 
 world = World()
@@ -65,6 +72,11 @@ async def sleep(seconds: float) -> None:
 async def reach(point: str) -> None:
     """Pass the crash point of that name."""
     await world.reach(point)
+
+
+def http_client(make: Callable[[], T]) -> T:
+    """Return the HTTP client that calls go through, in place of the one that ``make`` would make."""
+    return world.http_client(make)
 
 
 def new_id() -> str:

@@ -1,0 +1,1 @@
+"""The proof: what payplat promises, put to the test until something gives."""
