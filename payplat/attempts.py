@@ -63,7 +63,10 @@ async def record(
             await outcome.then(connection)
         return True
 
-    return await database.transaction(body)
+    await seam.reach("before_record")
+    is_ours = await database.transaction(body)
+    await seam.reach("after_record")
+    return is_ours
 
 
 async def try_again(

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+import pymysql
 from sqlalchemy import Connection, Engine, Table, event, func, make_url, text
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -51,11 +52,15 @@ _BACKOFF = Backoff(base=0.02, factor=2, cap=0.5, jitter=1.0, attempts=6)
 # a server whose caller has gone.
 DEADLINE = 4.5
 _STATEMENT_LIMIT = 5.5
+# Seconds for the answer of a connection that has been idle, which leave time for a new one.
+_PING_LIMIT = 1.0
+# Whole seconds after which a server gives up a transaction whose caller has vanished, and with it the rows it holds.
+_IDLE_LIMIT = 5
 # A COMMIT whose caller gave up may still take effect; what was begun this long ago is over (seconds).
 LONGEST_TRANSACTION = DEADLINE + _STATEMENT_LIMIT
 _SESSION = (
     "SET time_zone='+00:00', sql_mode='TRADITIONAL', innodb_lock_wait_timeout=4"
-    f" /*M! , max_statement_time={_STATEMENT_LIMIT} */"  # MariaDB only
+    f" /*M! , max_statement_time={_STATEMENT_LIMIT}, idle_transaction_timeout={_IDLE_LIMIT} */"  # MariaDB only
 )
 
 
@@ -160,13 +165,26 @@ def _make_engine(url: URL, pool_size: int, deadline: float) -> AsyncEngine:
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
         max_overflow=0,
-        pool_pre_ping=True,
         pool_recycle=1800,
         pool_reset_on_return=None,  # every checkout goes through begin(), which ends by itself
         connect_args={"connect_timeout": 3, "charset": "utf8mb4", "init_command": _SESSION},
     )
     event.listen(engine.sync_engine, "handle_error", _look_elsewhere)
+    event.listen(engine.sync_engine, "checkout", _ping)
     return engine
+
+
+def _ping(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Let the pool give up all its connections with one that has died; a network may have dropped it in silence."""
+
+    async def ping(driver: Any) -> None:
+        async with asyncio.timeout(_PING_LIMIT):
+            await driver.ping(reconnect=False)
+
+    try:
+        connection.run_async(ping)
+    except (OSError, pymysql.err.Error) as error:  # TimeoutError is an OSError
+        raise InvalidatePoolError from error
 
 
 def _look_elsewhere(context: ExceptionContext) -> None:

@@ -54,9 +54,11 @@ class Duties:
         started = seam.now()
         try:
             order = await self._orders.get(row.order_no)
+            await seam.reach("before_duty")
             error = await (self._refund if row.what == "refund" else self._perform)(row, order)
         except PayplatError as trouble:
             error = str(trouble)
+        await seam.reach("after_duty")
         took = (seam.now() - started) // 1000
         attempt = Attempt(ok=not error, milliseconds=took, error=error)
         await record(self._database, QUEUE, row, attempt, _outcome(row, attempt))

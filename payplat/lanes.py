@@ -60,6 +60,7 @@ class Lane:
                 await asyncio.wait(self._work)
         finally:
             heartbeat.cancel()
+            await asyncio.wait([heartbeat])
 
     def stop(self) -> None:
         """Claim nothing more."""

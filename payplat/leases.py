@@ -37,32 +37,36 @@ class Queue:
     ) -> Sequence[Row[Any]]:
         """Take up to ``limit`` due rows of ``lane`` for ``lease`` seconds and return them, longest due first."""
         token, now = seam.new_token(), seam.now()
-        due = self.table.c[self.due]
-        is_due = [self.waiting, due <= now]
+        due, until = self.table.c[self.due], now + int(lease * seam.SECOND)
+        here = [self.waiting]
         if self.lane is not None:
-            is_due.append(self.table.c[self.lane] == lane)
-        candidates = select(self.key).where(*is_due).order_by(due).limit(limit)
+            here.append(self.table.c[self.lane] == lane)
+        candidates = select(self.key).where(*here, due <= now).order_by(due).limit(limit)
+        # Found by what only this claim writes: its first try may have taken effect, and the reply to COMMIT been lost.
+        mine = select(self.table).where(*here, due == until, self.table.c.lease_token == token)
 
         async def body(connection: AsyncConnection) -> Sequence[Row[Any]]:
             keys = list((await connection.execute(candidates)).scalars())
-            if not keys:
-                return []
-            taken = {"lease_token": token, self.due: now + int(lease * seam.SECOND)}
-            await connection.execute(
-                update(self.table).where(self.key.in_(keys), *is_due).values(taken)
-            )
-            mine = select(self.table).where(self.key.in_(keys), self.table.c.lease_token == token)
+            if keys:
+                chosen = update(self.table).where(self.key.in_(keys), *here, due <= now)
+                await connection.execute(chosen.values({"lease_token": token, self.due: until}))
             rows = (await connection.execute(mine)).all()
-            return sorted(rows, key=lambda row: keys.index(row[0]))
+            return sorted(rows, key=lambda row: keys.index(row[0]) if row[0] in keys else -1)
 
         if not await database.read(lambda c: _any(c, candidates)):
             return []
-        return await database.transaction(body)
+        await seam.reach("before_claim")
+        rows = await database.transaction(body)
+        await seam.reach("after_claim")
+        return rows
 
     async def take(
         self, database: Database, key: str, lease: float, idle: ColumnElement[bool]
-    ) -> Row[Any] | None:
-        """Take the row of that ``key`` for ``lease`` seconds, due or not; None when somebody holds it or not ``idle``."""
+    ) -> tuple[Row[Any], int] | None:
+        """Take the row of that ``key`` for ``lease`` seconds, due or not; return it, and when it was to be due.
+
+        None when somebody holds it or not ``idle``.
+        """
         token, now = seam.new_token(), seam.now()
         due, holder = self.table.c[self.due], self.table.c.lease_token
         this = [self.key == key, self.waiting, idle, holder.is_(None) | (due <= now)]
@@ -73,9 +77,11 @@ class Queue:
             mine = select(self.table).where(self.key == key, holder == token)
             return (await connection.execute(mine)).first()
 
-        if await database.read(lambda c: c.scalar(select(self.key).where(*this))) is None:
+        was_due = await database.read(lambda c: c.scalar(select(due).where(*this)))
+        if was_due is None:
             return None
-        return await database.transaction(body)
+        row = await database.transaction(body)
+        return None if row is None else (row, was_due)
 
     async def extend(self, database: Database, rows: Sequence[Row[Any]], lease: float) -> int:
         """Hold those of ``rows`` that are still ours for another ``lease`` seconds; return how many they are."""
@@ -85,6 +91,7 @@ class Queue:
             self.table.c.lease_token.in_({row.lease_token for row in rows}),
         ]
         longer = update(self.table).where(*held).values(until)
+        await seam.reach("before_extend")
         return int((await database.transaction(lambda c: c.execute(longer))).rowcount)
 
     async def release(

@@ -59,7 +59,9 @@ class Orders:
         The same idempotency key of the same app and receiver returns the order it opened first. Raises
         IdempotencyMismatch when that was another request, Overloaded, DatabaseUnavailable.
         """
+        await seam.reach("before_open")
         row = await self._open(draft)
+        await seam.reach("after_open")
         if row.request_sha256 != draft.request_sha256:
             raise IdempotencyMismatch
         return order_of(row), row.order_no == draft.order.order_no
@@ -133,7 +135,7 @@ class Orders:
 
     async def _decide_held(self, order_no: str, decide: Callable[[Case, set[str]], None]) -> Order:
         """Let ``decide``, which gets the order and how its refunds stand, end what an order was held for."""
-        written: list[Order] = []
+        written: list[set[str]] = []
 
         async def body(connection: AsyncConnection) -> Order:
             loaded = await self._records.load(connection, [order_no])
@@ -141,7 +143,7 @@ class Orders:
             if case is None:
                 raise OrderNotFound
             refunds = {r.status for r in await fetch(connection, _OWED_BACK, order_no=order_no)}
-            if written and (refunds or case.order.status is not Status.HELD):
+            if written and (refunds != written[0] or case.order.status is not Status.HELD):
                 return case.order  # it was committed, only the reply was lost
             if case.order.status is not Status.HELD:
                 raise Conflict(f"The order is {case.order.status}, not held.")
@@ -149,7 +151,7 @@ class Orders:
                 raise Conflict("The order's channel is not open.")
             decide(case, refunds)
             await self._records.store(connection, loaded)
-            written.append(case.order)
+            written.append(refunds)
             return case.order
 
         return await self._database.transaction(body)

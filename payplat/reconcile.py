@@ -71,34 +71,34 @@ class Reconciler:
         has_answer = provider is not None and (provider.knows_orders or order.waits)
         if order.status is not Status.PENDING or not has_answer or len(self._looks) >= _MOST_LOOKS:
             return order
-        checked, fresh = ORDERS.c.checked_at, seam.now() - _FRESH * seam.SECOND
-        is_stale = checked.is_(None) | (checked <= fresh)
-        row = await QUEUE.take(self._database, order.order_no, LEASE, is_stale)
-        if row is None:
-            return order
-        look = asyncio.create_task(self._refresh(row))
+        look = asyncio.create_task(self._refresh(order))
         self._looks.add(look)
         look.add_done_callback(self._looks.discard)
         await asyncio.wait([look], timeout=_PATIENCE)
         return await self._orders.get(order.order_no)
 
-    async def _refresh(self, row: Row[Any]) -> None:
+    async def _refresh(self, order: Order) -> None:
+        checked, fresh = ORDERS.c.checked_at, seam.now() - _FRESH * seam.SECOND
+        is_stale = checked.is_(None) | (checked <= fresh)
         try:
-            await self.check(row, step=0)
+            taken = await QUEUE.take(self._database, order.order_no, LEASE, is_stale)
+            if taken is not None:
+                await seam.reach("after_take")
+                await self.check(*taken)
         except PayplatError as error:
-            log.warning("check failed", order_no=row.order_no, reason=str(error))
+            log.warning("check failed", order_no=order.order_no, reason=str(error))
         except Exception:
-            log.exception("check failed", order_no=row.order_no)
+            log.exception("check failed", order_no=order.order_no)
 
     async def drain(self) -> None:
         """Wait until nobody asks for anybody any more."""
         if self._looks:
             await asyncio.wait(self._looks)
 
-    async def check(self, row: Row[Any], step: int = 1) -> None:
+    async def check(self, row: Row[Any], due_at: int = 0) -> None:
         """Ask about a claimed order and settle what comes; while it stays pending, set its next check.
 
-        ``step`` is how far its schedule goes on.
+        A check before its time leaves the order's schedule as it is: ``due_at`` stands.
         """
         order = order_of(row)
         waiting = await self._orders.waiting(order) if order.waits else []
@@ -106,9 +106,9 @@ class Reconciler:
         is_open = not all([await self._examine(order, evidence) for evidence in waiting])
         if not waiting and order.status is Status.PENDING:
             await self._look(order)
-        checks = order.checks + step
+        await seam.reach("before_postpone")
         await self._database.transaction(
-            lambda c: self._postpone(c, row, order, checks, is_open=is_open)
+            lambda c: self._postpone(c, row, order, due_at, is_open=is_open)
         )
 
     async def _examine(self, order: Order, evidence: Evidence) -> bool:
@@ -141,10 +141,14 @@ class Reconciler:
 
     async def _ask(self, order: Order) -> Verdict:
         provider = self._providers[order.channel]
+        await seam.reach("before_ask")
         verdict = await provider.verify(order, _NOTHING)
+        await seam.reach("after_ask")
         if verdict.state is State.PENDING and seam.now() > order.expires_at + EXPIRY_MARGIN:
             # A payment may win against the close, so the answer that counts comes after it.
+            await seam.reach("before_close")
             await provider.close(order)
+            await seam.reach("after_close")
             verdict = await provider.verify(order, _NOTHING)
         return verdict
 
@@ -153,17 +157,21 @@ class Reconciler:
         connection: AsyncConnection,
         row: Row[Any],
         order: Order,
-        checks: int,
+        due_at: int,
         *,
         is_open: bool,
     ) -> None:
         # Settling took the lease token away, unless evidence waits; then this changes nothing.
         status = select(ORDERS.c.status).where(ORDERS.c.order_no == order.order_no)
         is_pending = (await connection.execute(status)).scalar() == Status.PENDING
+        now = seam.now()
+        is_early = due_at > now
+        checks = order.checks + (not is_early)
+        next_check_at = due_at if is_early else self._next(order, checks, is_open)
         values = {
-            "next_check_at": self._next(order, checks, is_open) if is_open or is_pending else None,
+            "next_check_at": next_check_at if is_open or is_pending else None,
             "checks": checks,
-            "checked_at": seam.now(),
+            "checked_at": now,
             "waits": int(is_open),
             "lease_token": None,
         }

@@ -51,7 +51,9 @@ class Sweeps:
     async def perform(self, row: Row[Any]) -> None:
         """Run a claimed sweep once and set its next time."""
         sweep = self._sweeps[row.name]
+        await seam.reach("before_sweep")
         position = await sweep.run(row.position)
+        await seam.reach("after_sweep")
         next_at = seam.now() + int(sweep.interval * seam.SECOND)
         values = {"next_at": next_at, "position": position, "lease_token": None}
         await self._database.transaction(lambda c: QUEUE.release(c, row, values))

@@ -1,17 +1,20 @@
 """Fixtures for all tests: a loop per test, async fixtures, a private MariaDB, both databases, and a line of lanes."""
 
 import asyncio
+import functools
 import inspect
 import os
 import shutil
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import tornado.ioloop
 import tornado.testing
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from payplat.database import Database
@@ -19,7 +22,7 @@ from payplat.demo.stage import Companies, OurKeys, Stage, set_stage
 from payplat.simulators.alipay.server import AlipaySimulator
 from payplat.simulators.apple.server import AppleSimulator
 from payplat.simulators.google.server import GoogleSimulator
-from tests.mariadb import MariaDB, start_mariadb
+from tests.mariadb import MariaDB, private_mariadb
 from tests.migrated import migrated
 from tests.stage import Client
 
@@ -28,7 +31,14 @@ REQUIRED = set(filter(None, os.environ.get("PAYPLAT_REQUIRE", "").split(",")))
 
 @pytest.fixture
 def io_loop() -> Iterator[tornado.ioloop.IOLoop]:
-    """A fresh loop, without the deprecated calls of pytest-tornado's own."""
+    """A loop for each test."""
+    with fresh_loop() as io_loop:
+        yield io_loop
+
+
+@contextmanager
+def fresh_loop() -> Iterator[tornado.ioloop.IOLoop]:
+    """A loop, without the deprecated calls of pytest-tornado's own."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     io_loop = tornado.ioloop.IOLoop.current()
@@ -100,16 +110,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory) -> Iterator[MariaDB]:
+def mariadb() -> Iterator[MariaDB]:
     """A private MariaDB for this run, or one named by PAYPLAT_TEST_MYSQL_URL."""
-    server = start_mariadb(tmp_path_factory.mktemp("mariadb"))
-    if server is None:
-        reason = "mariadbd not found: apt-get install mariadb-server-core mariadb-client-core"
-        if "mariadb" in REQUIRED:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield server
-    server.stop()
+    with private_mariadb() as server:
+        if server is None:
+            reason = "mariadbd not found: apt-get install mariadb-server-core mariadb-client-core"
+            if "mariadb" in REQUIRED:
+                pytest.fail(reason)
+            pytest.skip(reason)
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -218,6 +227,15 @@ def their_keys() -> tuple[rsa.RSAPrivateKey, rsa.RSAPrivateKey]:
     """The keys of Alipay and Google, made once."""
     made = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
     return next(made), next(made)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_key_is_checked_once() -> Iterator[None]:
+    """Remember keys that were read: OpenSSL tests an RSA key's primes each time, and every stage reads the same two."""
+    with pytest.MonkeyPatch.context() as patch:
+        read = functools.cache(serialization.load_pem_private_key)
+        patch.setattr(serialization, "load_pem_private_key", read)
+        yield
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import BaseModel
 
-from payplat.app import terms_of
+from payplat.app import endpoints_of, terms_of
 from payplat.catalogue import read_catalogue
 from payplat.configuration import read_settings, walk
 from payplat.errors import ConfigurationError
@@ -190,6 +190,77 @@ def test_what_cannot_be_used_is_a_fault_and_no_stack(folder, name, value, fault)
     assert fault in faults(folder, **{f"PAYPLAT_{name}": value})
 
 
+def endpoint(**options: object) -> dict[str, str]:
+    """The environment that gives the documented endpoint these options."""
+    return {
+        f"PAYPLAT_APPS__DEFAULT__ENDPOINTS__MAIN__{name.upper()}": json.dumps(value)
+        for name, value in options.items()
+    }
+
+
+def other_secret(length: int = 32) -> str:
+    """Another secret, of so many bytes."""
+    return "whsec_" + base64.b64encode(bytes(range(100, 100 + length))).decode()
+
+
+def test_an_endpoint_signs_with_every_secret_listed(folder):
+    """The secrets of a list stand in its order, each may be a file, and one alone needs no list."""
+    alone = endpoints_of(read(folder))["default/main"]
+    listed = endpoints_of(
+        read(folder, **endpoint(secret=[other_secret(), "file:secrets/main_endpoint"]))
+    )
+    assert listed["default/main"].secrets == (bytes(range(100, 132)), *alone.secrets)
+    assert alone.secrets == (b"0123456789abcdef0123456789abcdef",)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        [],
+        [SECRET, "whsec_c2hvcnQ="],
+        ["whsec_c2hvcnQ=", SECRET],
+        [SECRET, other_secret(65)],
+        [SECRET, other_secret().removeprefix("whsec_")],
+        [SECRET, "file:secrets/nowhere"],
+        [SECRET] * 4,
+    ],
+)
+def test_a_fault_in_any_listed_secret_stops_the_start(folder, secret):
+    """No secret, too many of them, one that is weak or cannot be read: the key is named, and no secret is told."""
+    told = faults(folder, **endpoint(secret=secret))
+    key = r"apps\.default\.endpoints\.main\.secret(\.\d)?"
+    assert all(re.fullmatch(f"{key}: .{{1,80}}", fault) for fault in told.splitlines()), told
+    assert not any(each.removeprefix("whsec_")[:8] in told for each in secret)
+
+
+def test_an_endpoint_learns_of_the_types_it_names(folder):
+    """What is listed is what the ledger is told; without a list it is every type."""
+    types = ["order.paid", "order.refunded"]
+    terms = terms_of(read(folder, **endpoint(types=types)))
+    assert {kind: terms[kind].endpoints for kind in terms} == {
+        kind: {"default/main": types} for kind in ("alipay", "apple", "google")
+    }
+
+
+@pytest.mark.parametrize(
+    "types", [[], ["paid"], ["order."], ["order.Paid"], ["order.paid", "order paid"], "order.paid"]
+)
+def test_what_is_no_list_of_types_stops_the_start(folder, types):
+    """An empty list, a text, and anything in the list that is no type of an event are told by the key."""
+    assert "apps.default.endpoints.main.types" in faults(folder, **endpoint(types=types))
+
+
+def test_somebody_must_learn_of_payments(folder):
+    """An app none of whose endpoints learns of order.paid would sell and never deliver: it does not start."""
+    deaf = endpoint(types=["order.refunded"])
+    assert "apps.default.endpoints: none of them learns of order.paid" in faults(folder, **deaf)
+    second = {
+        "PAYPLAT_APPS__DEFAULT__ENDPOINTS__STOCK__URL": "https://stock.example.com/",
+        "PAYPLAT_APPS__DEFAULT__ENDPOINTS__STOCK__SECRET": SECRET,
+    }
+    assert read(folder, **deaf, **second).apps["default"].endpoints.keys() == {"main", "stock"}
+
+
 PRIVATE = """
 0.0.0.0 169.254.169.254 [::ffff:127.0.0.1] localhost. 2130706433 10.0.0.1 x.localhost [::1
 """.split()
@@ -243,10 +314,12 @@ def test_wrong_or_swapped_keys_stop_the_start(folder, keys):
 
 
 def test_secrets_are_masked(folder, keys):
-    """Neither repr nor str of the settings shows a key, a secret or the database's password."""
-    settings = read(folder, PAYPLAT_DATABASE__URL="mariadb://pay:hunter2@db/payplat")
-    shown = repr(settings) + str(settings.model_dump())
-    for secret in (SECRET[6:30], "hunter2", keys["private_key"][60:100]):
+    """Neither settings nor endpoints, shown in any way, hold a key, a secret or the database's password."""
+    listed = endpoint(secret=[other_secret(), SECRET])
+    settings = read(folder, PAYPLAT_DATABASE__URL="mariadb://pay:hunter2@db/payplat", **listed)
+    shown = repr(settings) + str(settings.model_dump()) + repr(endpoints_of(settings))
+    keys_of_ours = (SECRET[6:30], other_secret()[6:30], "0123456789abcdef", "efghijklmnopq")
+    for secret in (*keys_of_ours, "hunter2", keys["private_key"][60:100]):
         assert secret not in shown
 
 

@@ -137,6 +137,14 @@ TOLD = {
         ("By this channel's policy a person decides.", "按此渠道的约定，由人工决定。"),
     ),
     "released": Told("good", ("An operator let it through", "人工已放行")),
+    "refund_ordered": Told(
+        "plain",
+        ("An operator ordered a refund", "人工决定退款"),
+        (
+            "payplat asks {company} for it by itself until it is done.",
+            "payplat 会自动向{company}申请，直到退款成功。",
+        ),
+    ),
     "closed": Told(
         "plain",
         ("Order closed", "订单已关闭"),
@@ -215,6 +223,14 @@ TOLD = {
         "bad",
         ("The game's server never answered", "游戏服务器始终没有应答"),
         ("An operator can send it again.", "可由人工重新发送。"),
+    ),
+    "endpoint_paused": Told(
+        "bad",
+        ("The game's server wants nothing more", "游戏服务器不再接收通知"),
+        (
+            "{endpoint} is paused. What is due to it is kept until an operator resumes it.",
+            "{endpoint} 已暂停。待发的通知都会保留，由人工恢复后再发。",
+        ),
     ),
     "duty acknowledge": Told(
         "good",

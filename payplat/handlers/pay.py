@@ -96,7 +96,9 @@ class AbstractPay(BaseHandler):
         """
         kept = None
         try:
+            await seam.reach("before_prepare")
             payment = await self.provider.prepare(order)
+            await seam.reach("after_prepare")
             kept = payment.parameters if payment.keep else None
         finally:
             if order.method in self.provider.remote_methods:
@@ -132,7 +134,9 @@ class AbstractPay(BaseHandler):
         """
         order = await self.find_order(order_no)
         try:
+            await seam.reach("before_verify")
             verdict = await self.provider.verify(order, evidence)
+            await seam.reach("after_verify")
         except (ProviderUnavailable, ProviderMisconfigured) as error:
             self.log_exception(type(error), error, None)
             return await self._look_later(order, evidence, getattr(error, "retry_at", None))
@@ -164,6 +168,7 @@ class AbstractPay(BaseHandler):
             raise Mismatch(settled.field)
         await seam.reach("before_notify")
         self.notify_delivery(settled)
+        await seam.reach("before_answer")
         return settled
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:

@@ -14,9 +14,10 @@ from payplat.models import DELIVERIES, DUTIES, EVENTS, TIMELINE
 from payplat.rows import event_rows
 from tests.ledger.build import TERMS, Clock, in_world
 from tests.ledger.test_lost_commit import replies_lost
-from tests.processes import run
+from tests.processes import run, run_here
 
 MINUTE = 60 * seam.SECOND
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -33,8 +34,21 @@ async def order(client):
 
 
 @pytest.fixture
-def command(stage, database_url):
-    """Runs a payplat command on the stage's database to its end."""
+def typed(stage, database_url):
+    """Runs a payplat command in here on the stage's database."""
+
+    async def typed(*arguments: str):
+        environ = {"PAYPLAT_DATABASE__URL": database_url}
+        return await asyncio.to_thread(run_here, stage, *arguments, **environ)
+
+    return typed
+
+
+@pytest.fixture
+def command(stage, database_url, typed):
+    """Runs a payplat command as a process on SQLite; on MariaDB, where only the database differs, in here."""
+    if not database_url.startswith("sqlite"):
+        return typed
 
     async def command(*arguments: str):
         environ = {"PAYPLAT_DATABASE__URL": database_url}
@@ -73,7 +87,7 @@ def written(micros: int) -> str:
     return datetime.fromtimestamp(micros / seam.SECOND, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-async def test_exhausted_deliveries_of_a_time_are_sent_again(client, stage, order, command):
+async def test_exhausted_deliveries_of_a_time_are_sent_again(client, stage, order, command, typed):
     """`deliveries resend` by time makes due what was given up then, for one endpoint or all, and says how many."""
     noon = (seam.now() - 600 * MINUTE) // MINUTE * MINUTE
     ids = await exhausted(stage, order, [noon - 1000, noon, noon + MINUTE, noon + 2 * MINUTE])
@@ -82,7 +96,7 @@ async def test_exhausted_deliveries_of_a_time_are_sent_again(client, stage, orde
     ended = await command(*many, "--endpoint", "default/main")
     assert (ended.returncode, ended.stdout) == (0, "2 deliveries are due again\n"), ended.stderr
     assert await due(stage) == [(ids[1], "default/main"), (ids[2], "default/main")]
-    ended = await command(*many)
+    ended = await typed(*many)
     assert ended.stdout == "2 deliveries are due again\n"
     assert await due(stage) == [(i, f"default/{e}") for i in ids[1:3] for e in ("main", "stock")]
     assert await client.count("timeline", "what='resent' AND actor='operator'") == 4
@@ -128,15 +142,16 @@ WRONG = [
 ]
 
 
-async def test_a_resend_that_says_too_little_or_too_much(stage, command):
+@on_sqlite  # no database is opened
+async def test_a_resend_that_says_too_little_or_too_much(stage, typed):
     """Neither one delivery nor a status and a time, both, or a time that is none: exit code 2, and nothing is due."""
     for arguments, told in WRONG:
-        ended = await command("deliveries", "resend", *arguments)
+        ended = await typed("deliveries", "resend", *arguments)
         assert (ended.returncode, told in ended.stderr) == (2, True), (arguments, ended.stderr)
     assert await due(stage) == []
 
 
-async def test_an_exhausted_duty_is_tried_again(client, stage, order, command):
+async def test_an_exhausted_duty_is_tried_again(client, stage, order, command, typed):
     """`duties` lists what was given up and makes it due, once; one that is not exhausted is refused."""
     row = {"order_no": order.order_no, "channel": "alipay", "what": "refund", "cause": "late"}
     row |= {"status": "exhausted", "due_at": 1, "failures": 20, "created_at": 1}
@@ -154,12 +169,10 @@ async def test_an_exhausted_duty_is_tried_again(client, stage, order, command):
     assert [(line.what, json.loads(line.detail)) for line in lines] == [
         ("duty_resent", {"duty": "refund"})
     ]
-    assert (
-        json.loads((await command("duties", "list", "--status", "exhausted", "--json")).stdout)
-        == []
-    )
+    listed = await typed("duties", "list", "--status", "exhausted", "--json")
+    assert json.loads(listed.stdout) == []
     for duty in (told["id"], 999):
-        refused = await command("duties", "resend", str(duty))
+        refused = await typed("duties", "resend", str(duty))
         assert (refused.returncode, "no such duty" in refused.stderr) == (1, True)
 
 
@@ -170,13 +183,13 @@ async def rows_in(database) -> dict[str, int]:
     return {n: await database.read(lambda c, s=s: c.scalar(s)) for n, s in counts.items()}
 
 
-async def test_a_test_event_reaches_its_endpoint(stage, order, command):
+async def test_a_test_event_reaches_its_endpoint(stage, order, command, typed):
     """`trigger` sends a signed event that says it is a test, tells status and time, and stores nothing."""
     before = await rows_in(stage.platform.database)
     ended = await command("trigger", "default/main")
     assert ended.returncode == 0, ended.stderr
     assert re.fullmatch(r"default/main: answered 204 in \d+ ms\n", ended.stdout)
-    ended = await command(
+    ended = await typed(
         "trigger", "default/main", "--type", "order.refunded", "--order", order.order_no
     )
     assert ended.returncode == 0, ended.stderr
@@ -193,16 +206,16 @@ async def test_a_test_event_reaches_its_endpoint(stage, order, command):
     assert await rows_in(stage.platform.database) == before
 
 
-async def test_a_test_event_that_is_not_taken(stage, command):
+async def test_a_test_event_that_is_not_taken(stage, typed):
     """An endpoint that answers 500, one that is down, an unknown endpoint and an unknown order all fail, each by name."""
     stage.merchant.next("500")
-    ended = await command("trigger", "default/main")
+    ended = await typed("trigger", "default/main")
     assert (ended.returncode, "answered 500 in " in ended.stdout) == (1, True)
-    ended = await command("trigger", "default/main", "--order", "0" * 32)
+    ended = await typed("trigger", "default/main", "--order", "0" * 32)
     assert (ended.returncode, "no such order" in ended.stderr) == (1, True)
-    ended = await command("trigger", "default/nobody")
+    ended = await typed("trigger", "default/nobody")
     assert (ended.returncode, "default/main" in ended.stderr) == (2, True)
     await stage.merchant.go_down()
-    ended = await command("trigger", "default/main")
+    ended = await typed("trigger", "default/main")
     assert (ended.returncode, "default/main: " in ended.stdout) == (1, True)
     await stage.merchant.come_back()

@@ -1,13 +1,18 @@
 """What ``payplat doctor`` says of an installation, channel by channel."""
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import insert, update
 
 from payplat import seam
 from payplat.configuration import read_settings
 from payplat.doctor import examine
+from payplat.endpoints import pause
 from payplat.errors import ConfigurationError
+from payplat.models import DELIVERIES, ORDERS
 from payplat.registry import installed_doors
 
 DOORS = installed_doors()
@@ -106,3 +111,52 @@ async def test_production_wants_apples_own_root(stage):
         reread(stage, ENVIRONMENT="production")
     told = "\n".join(caught.value.faults)
     assert all(f"channels.apple.{key}:" in told for key in ("roots", "api", "app_apple_id"))
+
+
+# --- Work that nobody does ---
+
+
+def deliveries(event, endpoint: str) -> list[dict[str, Any]]:
+    """Deliveries of an event to an endpoint, one that waits and one that was given up."""
+    shared = {"order_no": event["order_no"], "endpoint": endpoint, "created_at": 1, "failures": 20}
+    return [
+        {**shared, "event_id": event["event_id"] + status, "status": status, "due_at": 1}
+        for status in ("due", "exhausted")
+    ]
+
+
+async def test_what_stands_still_is_told(stage, client):
+    """A paused endpoint, one that is configured no more, what was given up, and orders of a channel that was closed."""
+    database = stage.platform.database
+    told = (await findings(stage.settings))["endpoints"]
+    assert told == (True, "default/main open")
+    for channel in ("alipay", "google"):
+        await client.create(channel=channel)
+    event = {"order_no": "0" * 32, "event_id": "evt_"}
+    rows = [row for name in ("default/main", "default/old") for row in deliveries(event, name)]
+    await database.transaction(lambda c: c.execute(insert(DELIVERIES), rows))
+    await database.transaction(lambda c: pause(c, database, "default/main", "answered 410"))
+    only_alipay = {"alipay": stage.settings.channels["alipay"]}
+    found = await findings(stage.settings.model_copy(update={"channels": only_alipay}))
+    assert ill(found) == ["endpoints", "orders"]
+    assert found["endpoints"][1].split("; ") == [
+        "default/main is paused, 1 deliveries wait for it",
+        "default/old is not configured, 1 deliveries wait for it",
+        "default/main: 1 deliveries gave up",
+        "default/old: 1 deliveries gave up",
+    ]
+    assert found["orders"][1] == "orders of google wait, no such channel is open"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_is_settled_needs_no_channel(stage, client):
+    """Orders that wait for nothing are no matter, nor is an endpoint of before that has everything."""
+    created = await client.create(channel="google")
+    over = {"status": "closed", "next_check_at": None}
+    database = stage.platform.database
+    await database.transaction(lambda c: c.execute(update(ORDERS).values(over)))
+    event = {"order_no": created.json["order_no"], "event_id": "evt_"}
+    row = {**deliveries(event, "default/old")[0], "status": "delivered"}
+    await database.transaction(lambda c: c.execute(insert(DELIVERIES).values(row)))
+    only_alipay = {"alipay": stage.settings.channels["alipay"]}
+    assert ill(await findings(stage.settings.model_copy(update={"channels": only_alipay}))) == []

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import payplat, run
+from tests.processes import payplat, run, run_here
 from tests.stage import Client
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_mariadb = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ async def test_sigterm_drains(client, stage, database_url):
         assert await client.count("orders", f"order_no='{reply.json['order_no']}'") == 1
 
 
+@on_sqlite  # the request waits for Alipay, not for the database
 async def test_a_request_in_hand_is_answered(client, stage, database_url):
     """A request that waits for Alipay when SIGTERM comes still gets its answer."""
     stage.alipay.next_answers("slow", seconds=1.5)
@@ -50,25 +54,9 @@ async def test_a_worker_is_enough_to_deliver(client, stage, database_url):
         assert await worker.stop() == 0
 
 
-async def test_a_killed_worker_loses_nothing(client, stage, database_url):
-    """A worker killed in the middle of a delivery is followed by another that delivers the same event."""
-    environ = {"PAYPLAT_DATABASE__URL": database_url, "PAYPLAT_DELIVERY__TIMEOUT_SECONDS": "1"}
-    async with payplat(stage.folder, "worker", **environ) as worker:
-        stage.merchant.next("slow", seconds=30)
-        order_no = await client.entered()
-        await stage.alipay.pay(order_no)
-        await client.until(lambda: stage.merchant.received)
-        await worker.stop(signal.SIGKILL)
-    async with payplat(stage.folder, "worker", **environ):
-        await client.until(lambda: client.count("deliveries", "status='delivered'"), 40)
-    assert stage.merchant.fulfilled[order_no] == 1
-    assert len({received.id for received in stage.merchant.received}) == 1
-
-
+@on_mariadb  # SQLite takes one serve process
 async def test_a_killed_serve_process_is_replaced(client, stage, database_url):
     """Of two serve processes one is killed: another takes its place, and SIGTERM to the parent ends both with 0."""
-    if database_url.startswith("sqlite"):
-        pytest.skip("SQLite takes one serve process")
     environ = {"PAYPLAT_DATABASE__URL": database_url}
     async with payplat(stage.folder, "serve", "--processes", "2", **environ) as service:
         children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
@@ -81,6 +69,7 @@ async def test_a_killed_serve_process_is_replaced(client, stage, database_url):
     assert not any(Path(f"/proc/{pid}").exists() for pid in (first, second))
 
 
+@on_sqlite
 async def test_sqlite_takes_one_serve_process(stage):
     """More than one process on SQLite is refused with the reason and exit code 2."""
     ended = await asyncio.to_thread(
@@ -89,6 +78,7 @@ async def test_sqlite_takes_one_serve_process(stage):
     assert (ended.returncode, "SQLite takes one" in ended.stderr) == (2, True)
 
 
+@on_sqlite  # no database is opened
 async def test_faults_in_the_configuration_stop_the_start(stage):
     """Every fault is told by name, and the exit code is 3."""
     ended = await asyncio.to_thread(
@@ -96,10 +86,11 @@ async def test_faults_in_the_configuration_stop_the_start(stage):
     )
     assert ended.returncode == 3
     assert "servre: unknown key" in ended.stderr
-    ended = await asyncio.to_thread(run, stage, "serve", PAYPLAT_ENVIRONMENT="production")
+    ended = await asyncio.to_thread(run_here, stage, "serve", PAYPLAT_ENVIRONMENT="production")
     assert "auth.mode" in ended.stderr
 
 
+@on_sqlite  # what the stage is on; the test brings its own MariaDB
 async def test_an_old_schema_is_not_served(stage, mariadb):
     """On MariaDB the service asks for `payplat migrate` instead of guessing; after it doctor finds all well."""
     with mariadb.fresh_database() as url:
@@ -114,6 +105,7 @@ async def test_an_old_schema_is_not_served(stage, mariadb):
         assert "✓ channel alipay" in ended.stdout
 
 
+@on_sqlite  # what is wrong is at Alipay
 async def test_doctor_names_what_is_wrong(stage, database_url):
     """A key that Alipay does not know is one line of the findings, and the exit code is 1."""
     stage.alipay.apps.clear()
@@ -127,7 +119,8 @@ async def test_exhausted_deliveries_by_command_line(client, stage, database_url)
     order_no = await client.entered()
     await stage.alipay.pay(order_no)
     environ = {"PAYPLAT_DATABASE__URL": database_url}
-    listed = await asyncio.to_thread(run, stage, "deliveries", "list", "--json", **environ)
+    by = run if database_url.startswith("sqlite") else run_here
+    listed = await asyncio.to_thread(by, stage, "deliveries", "list", "--json", **environ)
     assert order_no in listed.stdout
-    refused = await asyncio.to_thread(run, stage, "deliveries", "resend", "1", **environ)
+    refused = await asyncio.to_thread(run_here, stage, "deliveries", "resend", "1", **environ)
     assert refused.returncode == 1

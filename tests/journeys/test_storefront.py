@@ -3,25 +3,24 @@
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, Page, Request, async_playwright, expect
+from tornado.ioloop import IOLoop
 
 from payplat.catalogue import Product
-from payplat.database import Database
 from payplat.demo.client import Web
 from payplat.demo.moments import Narrator
 from payplat.demo.name_words import DUTIES
 from payplat.demo.shop import Shop
 from payplat.demo.shop_words import Words
-from payplat.demo.stage import Stage, set_stage
+from payplat.demo.stage import Companies, Stage, set_stage
 from payplat.demo.storefront import open_shop
-from payplat.schema import migrate
-from tests.conftest import REQUIRED
+from tests.conftest import REQUIRED, fresh_loop
 
 FLAGS = [
     "--no-sandbox",
@@ -71,12 +70,16 @@ class Visit:
 
 
 @pytest.fixture
-async def stage(tmp_path, overrides) -> AsyncIterator[Stage]:
-    """A stage on SQLite: a browser sees no difference."""
-    database = Database(f"sqlite:///{tmp_path / 'payplat.db'}")
-    await migrate(database)
-    await database.close()
-    async with set_stage(tmp_path, overrides=overrides) as stage:
+async def stage(
+    alipay, apple, google, overrides, our_keys, sqlite_template, tmp_path
+) -> AsyncIterator[Stage]:
+    """A stage on SQLite: a browser sees no difference. A tester's purchase is not taken back meanwhile."""
+    shutil.copy(sqlite_template, tmp_path / "payplat.db")
+    google.knobs.turn(tester_window=100.0 * google.knobs.tester_window)
+    companies = Companies(alipay, apple, google)
+    async with set_stage(
+        tmp_path, overrides=overrides, companies=companies, keys=our_keys
+    ) as stage:
         yield stage
 
 
@@ -87,20 +90,36 @@ async def shop(stage) -> AsyncIterator[Shop]:
         yield shop
 
 
-@pytest.fixture
-async def browser(request) -> AsyncIterator[Browser]:
-    """Chromium, driven on the test's own loop."""
-    request.node.user_properties.append(("lane", "browser"))
-    chromium = shutil.which("chromium")
-    if chromium is None:
+@pytest.fixture(scope="module")
+def io_loop() -> Iterator[IOLoop]:
+    """One loop for all tests here, on which one browser can be driven."""
+    with fresh_loop() as io_loop:
+        yield io_loop
+
+
+@pytest.fixture(scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """Chromium, started once: that takes longer than most visits."""
+    path = shutil.which("chromium")
+    if path is None:
         reason = "chromium not found: apt-get install chromium fonts-wqy-microhei libatomic1"
         if "browser" in REQUIRED:
             pytest.fail(reason)
         pytest.skip(reason)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        await browser.close()
+        chromium = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+def browser(request, io_loop) -> Iterator[Browser]:
+    """A browser that nobody has used: what a visitor left behind in it is gone."""
+    request.node.user_properties.append(("lane", "browser"))
+    chromium = request.getfixturevalue("chromium")
+    yield chromium
+    for context in chromium.contexts:
+        io_loop.run_sync(context.close)
 
 
 async def visit(browser: Browser, shop: Shop, name: str, **options) -> Visit:
@@ -286,11 +305,12 @@ async def test_apple_cannot_be_asked(browser, shop, stage):
     await person.picture("1-pending")
     await page.get_by_role("link", name="Open the purchase sheet").click()
     stage.apple.next_notifications(drop=True)
-    stage.apple.next_answers("503", "503", "503")
+    stage.apple.next_answers(*["503"] * 100)
     await page.get_by_role("button", name="Buy", exact=True).click()
     await expect(page.locator("h1")).to_contain_text("Bought, being checked")
     await expect(page.locator(".timeline")).to_contain_text("Receipt kept")
     await person.picture("2-checking")
+    stage.apple.faults.clear()
     await expect(page.locator("h1")).to_contain_text("Delivered")
     await person.picture("3-delivered")
     assert person.complaints == []

@@ -8,7 +8,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -257,7 +257,7 @@ def events_are_themselves(books: Books) -> Iterator[str]:
     causes = Counter((row["order_no"], row["type"], row["cause"]) for row in rows)
     yield from (f"{cause} has {count} events" for cause, count in causes.items() if count > 1)
     for row in rows:
-        body = json.loads(row["body"])
+        body = _parsed(row["body"])
         if (body["type"], body["data"]["order_no"]) != (row["type"], row["order_no"]):
             yield f"{row['event_id']} tells of something else"
 
@@ -290,7 +290,13 @@ WIDE_RULES: list[Callable[[Books], Iterator[str]]] = [
 
 
 def _detail(line: Row) -> dict[str, Any]:
-    return {**json.loads(line["detail"]), "what": line["what"]}
+    return {**_parsed(line["detail"]), "what": line["what"]}
+
+
+@lru_cache(4096)
+def _parsed(text: str) -> dict[str, Any]:
+    """Read JSON, once for however many looks at the same rows."""
+    return json.loads(text)
 
 
 def _key(parts: tuple[str, ...]) -> str:

@@ -6,12 +6,13 @@ import time
 import pytest
 from sqlalchemy.exc import StatementError
 
+from payplat import seam
 from payplat.database import Database
 from payplat.decisions import Result
 from payplat.errors import DatabaseUnavailable, Draining, Overloaded
 from payplat.group_commit import GroupCommit
 from payplat.purchase import Status
-from tests.ledger.build import draft, ledger_on, paid, refund
+from tests.ledger.build import draft, in_world, ledger_on, paid, refund
 
 
 class Store:
@@ -178,6 +179,44 @@ async def test_giving_up_draining_cancels_no_commit(store):
     assert await task == 2
 
 
+# --- Patience ---
+
+
+@pytest.fixture
+async def stuck(store):
+    """A queue of little patience and room for two, behind the commit of item 1, which does not end."""
+    commits = GroupCommit(store.commit, capacity=2, patience=0.4)
+    store.gate.clear()
+    begun = await arrive(commits, [1])
+    await asyncio.sleep(0)
+    return commits, begun
+
+
+async def test_who_waits_behind_a_stuck_commit_is_told_so(store, stuck):
+    """Begun or waiting, everybody hears in time that the database is behind; what had not begun is never committed."""
+    commits, begun = stuck
+    waiting = await arrive(commits, [2, 3])
+    async with asyncio.timeout(4):
+        answers = await asyncio.gather(*begun, *waiting, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 3
+    store.gate.set()
+    assert await commits(4) == 8
+    await commits.drain()
+    assert store.groups == [[1], [4]]
+
+
+async def test_who_gave_up_leaves_room_for_others(store, stuck):
+    """The places of those who gave up are free again while the commit is still stuck."""
+    commits, _ = stuck
+    await asyncio.gather(*await arrive(commits, [2, 3]), return_exceptions=True)
+    fresh = await arrive(commits, [4, 5])
+    with pytest.raises(Overloaded):
+        await commits(6)
+    store.gate.set()
+    assert await asyncio.gather(*fresh) == [8, 10]
+    assert store.groups == [[1], [4, 5]]
+
+
 # --- In the ledger ---
 
 
@@ -236,6 +275,36 @@ async def test_draining_the_ledger(ledger):
     for late in (ledger.orders.open(draft()), ledger.orders.settle(paid(order))):
         with pytest.raises(Draining):
             await late
+
+
+class Stuck(seam.World):
+    """A world in which no transaction gets beyond its COMMIT until ``gate`` is open."""
+
+    def __init__(self):
+        self.gate = asyncio.Event()
+
+    async def reach(self, point):
+        """Wait before a COMMIT."""
+        if point == "before_commit":
+            await self.gate.wait()
+
+
+async def test_what_a_caller_gave_up_is_settled_once(ledger):
+    """Of two payments behind a stuck database the begun one is settled after all, the other not; repeated, both are."""
+    begun, waiting = [await ledger.open() for _ in range(2)]
+    impatient = GroupCommit(ledger.orders._settle_batch, patience=0.2)
+    with in_world(Stuck()):
+        first = await arrive(impatient, [paid(begun)])
+        await asyncio.sleep(0)
+        calls = [*first, *await arrive(impatient, [paid(waiting)])]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        seam.world.gate.set()
+        await impatient.drain()
+    assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 2
+    assert (await ledger.now(begun)).status is Status.PAID
+    assert (await ledger.now(waiting)).status is Status.PENDING
+    assert await ledger.settle(paid(begun), paid(waiting)) == [Result.REPEATED, Result.PAID]
+    assert len(await ledger.rows("payments")) == len(await ledger.rows("events")) == 2
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from payplat.decisions import Result
 from payplat.errors import DatabaseUnavailable, StillRunning
 from payplat.purchase import Status
 from tests.ledger.build import closed, draft, in_world, ledger_on, on_mariadb, paid, refund
-from tests.ledger.proxy import Fault, Proxy
+from tests.proxy import CommitFault, Proxy
 
 
 class Spoiler(seam.World):
@@ -126,7 +126,8 @@ async def test_a_reply_lost_for_good_is_no_success(ledger):
 @pytest.fixture
 async def proxy(ledger_url):
     """A door to MariaDB."""
-    proxy = Proxy(make_url(ledger_url).port)
+    url = make_url(ledger_url)
+    proxy = Proxy(f"{url.host}:{url.port}")
     async with proxy.running():
         yield proxy
 
@@ -141,15 +142,15 @@ async def behind(proxy, ledger_url):
 
 
 @on_mariadb
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
+@pytest.mark.parametrize("fault", [CommitFault.CUT_BEFORE, CommitFault.CUT_AFTER])
 async def test_a_broken_connection_at_commit(ledger, behind, proxy, fault):
     """Whether the connection breaks before or after a COMMIT took effect, the verdict is settled once."""
     order = await behind.open()
-    proxy.faults = [fault]
+    proxy.commit_faults[b""] = fault
     settled = await behind.orders.settle(paid(order))
-    was_lost = fault is Fault.CUT_BEFORE
+    was_lost = fault is CommitFault.CUT_BEFORE
     assert settled.result is (Result.PAID if was_lost else Result.REPEATED)
-    assert proxy.faults == []
+    assert not proxy.commit_faults
     await assert_settled_once(ledger, order)
 
 
@@ -157,7 +158,8 @@ async def test_a_broken_connection_at_commit(ledger, behind, proxy, fault):
 async def test_a_commit_without_a_reply(ledger, behind, proxy):
     """Who waits for a reply in vain is told so at the deadline, and the next one finds the verdict settled."""
     order = await behind.open()
-    proxy.faults, began = [Fault.NO_REPLY], time.monotonic()
+    proxy.commit_faults[b""] = CommitFault.NO_REPLY
+    began = time.monotonic()
     with pytest.raises(DatabaseUnavailable):
         await behind.settle(paid(order))
     assert 0.9 < time.monotonic() - began < 3
