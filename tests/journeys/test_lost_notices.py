@@ -22,7 +22,7 @@ LAST_SECOND, LEAVES, NEVER_BEGINS = "pays in the last second", "leaves", "never 
 BUYERS = (8, 25, LEAVES, 40, 70, LAST_SECOND, 110, 200, NEVER_BEGINS, 500, 1100, LAST_SECOND) * 3
 BETWEEN_ORDERS = 3600 / len(BUYERS)
 # How late a worker comes at most, which looks once a second: in seconds.
-POLL = 4
+POLL = 10
 _WAITING = (
     "(SELECT next_check_at AS at, lease_token FROM orders"
     " UNION ALL SELECT due_at, lease_token FROM deliveries WHERE status = 'due') AS waiting"
@@ -112,7 +112,7 @@ class Hour:
                 lane.wake()
         busy = f"count(*) FROM {_WAITING} WHERE at <= {seam.now()} OR lease_token IS NOT NULL"
         while await self._select(busy):
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     async def _select(self, what: str) -> int | None:
         statement = text(f"SELECT {what}")

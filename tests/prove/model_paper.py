@@ -120,10 +120,11 @@ class Expected(Queues):
         is_fresh = sold.checked_at is not None and sold.checked_at > now - FRESH
         is_held = sold.token is not None and (sold.next_check_at or now) > now
         if sold.status == "pending" and can_ask and not is_fresh and not is_held:
+            due_at = sold.next_check_at or now
             sold.token, sold.next_check_at = self.name(), now + LEASE
             yield
             claim = Claim("checks", (order,), who, sold.token, copy(sold))
-            yield from self.check(claim, 0)
+            yield from self.check(claim, due_at)
         return self.sold(order).status
 
     # --- Operators ---

@@ -123,7 +123,7 @@ class Queues(Ledger):
     def perform(self, claim: Claim) -> Doing:
         """Work on what was claimed."""
         if claim.queue == "checks":
-            return (yield from self.check(claim, 1))
+            return (yield from self.check(claim))
         if claim.queue == "duties":
             return (yield from self._do_duty(claim))
         return self._deliver_once(claim)
@@ -190,8 +190,8 @@ class Queues(Ledger):
 
     # --- Asking about orders ---
 
-    def check(self, claim: Claim, step: int) -> Doing:
-        """Ask about a claimed order; ``step`` is how far its schedule goes on."""
+    def check(self, claim: Claim, due_at: int = 0) -> Doing:
+        """Ask about a claimed order; before its time, ``due_at``, its schedule stays as it is."""
         number, before = number_of(claim.key[0]), claim.row
         waiting = self.waiting(number) if before.waits else []
         is_open = False
@@ -207,9 +207,11 @@ class Queues(Ledger):
         order = self.state.orders[number]
         if order.token == claim.token:
             goes_on, order.token = is_open or order.status == "pending", None
-            order.checks, order.checked_at = before.checks + step, self.state.now
+            is_early = due_at > self.state.now
+            order.checks, order.checked_at = before.checks + (not is_early), self.state.now
             order.waits = is_open
-            order.next_check_at = self._next_check(order, is_open) if goes_on else None
+            due_at = due_at if is_early else self._next_check(order, is_open)
+            order.next_check_at = due_at if goes_on else None
         return ""
 
     def _examine(self, number: str, kept: Kept) -> Generator[None, None, bool]:
