@@ -73,6 +73,8 @@ class Duties:
     async def _refund(self, row: Row[Any], order: Order) -> str:
         if order.status is Status.REFUNDED:
             return ""  # a notice or a person was first
+        if order.status is not Status.HELD:
+            return f"the order is {order.status}: its money stays"
         # The same key on every try: a repeat cannot give the money back twice.
         key, transaction_id = (
             f"{row.order_no}_{row.cause}",

@@ -76,7 +76,7 @@ def deliveries_resend(
 @duties_cli.command("list")
 def duties_list(
     config: ConfigFile = None,
-    status: Annotated[str | None, typer.Option(help="due, held, done or exhausted.")] = None,
+    status: Annotated[str | None, typer.Option(help="due, held, void, done or exhausted.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the newest duties."""

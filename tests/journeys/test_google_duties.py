@@ -206,7 +206,7 @@ async def test_late_money_is_given_back_once(player):
         await perform_due(player)
         await player.does("UPDATE duties SET due_at = 1 WHERE status = 'due'")
     assert await player.duties(order_no) == {
-        "acknowledge": "held", "consume": "held", "refund": "done",
+        "acknowledge": "void", "consume": "void", "refund": "done",
     }  # fmt: skip
     assert (await player.status(order_no), len(purchase.refunds)) == ("refunded", 1)
     assert "order.paid" not in await player.kinds(order_no)

@@ -151,6 +151,7 @@ async def test_workers_killed_while_they_record(client, stage, doom):
 
 
 @on_mariadb
+@patiently
 @pytest.mark.parametrize(
     ("way", "fate"),
     [("after_delivery", "late result refused"), ("after_delivery before_commit", "work failed")],
@@ -189,6 +190,7 @@ def logged(stage, event: str) -> bool:
 
 
 @on_mariadb
+@patiently
 async def test_a_worker_killed_in_a_scheduled_check(client, stage, doom):
     """Killed between Alipay's answer and the ledger: the order is asked about again, paid once and delivered once."""
     stage.alipay.faults.notification(drop=True)
@@ -204,6 +206,7 @@ async def test_a_worker_killed_in_a_scheduled_check(client, stage, doom):
 
 
 @on_sqlite
+@patiently
 async def test_a_worker_killed_after_a_refund_took_effect(client, stage, doom):
     """Killed between Alipay's refund and the ledger: asked again with the same key, the money goes back once."""
     stage.alipay.knobs.turn(refund_notices=False)
@@ -260,6 +263,7 @@ async def test_a_purchase_in_which_every_process_dies(client, stage, environ, do
 
 
 @on_mariadb
+@patiently
 async def test_processes_killed_while_they_verify(client, stage, doom):
     """Killed before and after the COMMIT of a verification: the client asks once more and gets its order, paid once."""
     stage.alipay.faults.notification(drop=True)
@@ -278,6 +282,7 @@ async def test_processes_killed_while_they_verify(client, stage, doom):
 
 
 @on_mariadb
+@patiently
 async def test_one_of_two_serve_processes_killed_under_load(client, stage, doom):
     """What was answered stands, what was not can be repeated with its key, and another process takes the place."""
     keys = [f"key-{n}" for n in range(40)]

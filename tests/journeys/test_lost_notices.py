@@ -21,7 +21,7 @@ LAST_SECOND, LEAVES, NEVER_BEGINS = "pays in the last second", "leaves", "never 
 # What the buyers do, in turn: pay so many seconds after ordering, or something else.
 BUYERS = (8, 25, LEAVES, 40, 70, LAST_SECOND, 110, 200, NEVER_BEGINS, 500, 1100, LAST_SECOND) * 3
 BETWEEN_ORDERS = 3600 / len(BUYERS)
-# How late a worker comes at most, which looks once a second: in seconds.
+# How many seconds late the worker comes at most; a real one looks every second.
 POLL = 10
 _WAITING = (
     "(SELECT next_check_at AS at, lease_token FROM orders"

@@ -52,7 +52,7 @@ def key(secret: str) -> bytes:
 
 def sent(secret: str, body: bytes = BODY.encode(), off: int = 0) -> Sent:
     """A delivery as payplat signs it, with a clock that is ``off`` seconds."""
-    headers = signed_headers(ID, body, key(secret), seam.now() + off * seam.SECOND)
+    headers = signed_headers(ID, body, [key(secret)], seam.now() + off * seam.SECOND)
     names = ("webhook-id", "webhook-timestamp", "webhook-signature")
     return Sent(secret, *(headers[name] for name in names), body)
 

@@ -437,6 +437,8 @@ async def test_google_does_not_take_an_acknowledgement(browser, shop, stage):
 @pytest.mark.parametrize(
     ("what", "detail"),
     [
+        ("endpoint_paused", {"endpoint": "default/main", "event_id": "evt_1"}),
+        ("refund_ordered", {}),
         *(("duty_attempt", {"duty": duty, "ok": True}) for duty in DUTIES),
         *(("duty_attempt", {"duty": duty, "ok": False, "error": "no"}) for duty in DUTIES),
         ("duty_overdue", {"duty": "consume"}),

@@ -209,6 +209,23 @@ def duties_wait_for_release(books: Books, order: Row) -> Iterator[str]:
             yield f"{duty['what']} is {duty['status']} after {' → '.join(books.path(order))}"
 
 
+def endings_have_dates(books: Books, order: Row) -> Iterator[str]:
+    """An order says when it left pending, and only then."""
+    if (order["settled_at"] is None) != (order["status"] == "pending"):
+        yield f"{order['status']} since {order['settled_at']}"
+
+
+def excess_is_beyond_payment(books: Books, order: Row) -> Iterator[str]:
+    """Excess is of an order that another transaction has paid."""
+    payment = books.payment(order) or {"transaction_key": None}
+    for row in books.of("evidence", order):
+        if row["state"] == "excess" and payment["transaction_key"] in (
+            None,
+            row["transaction_key"],
+        ):
+            yield f"{row['sha256']} is excess of nothing"
+
+
 RULES: list[Callable[[Books, Row], Iterator[str]]] = [
     payment_behind_status,
     payment_is_proven,
@@ -221,6 +238,8 @@ RULES: list[Callable[[Books, Row], Iterator[str]]] = [
     waiting_is_scheduled,
     duties_have_reasons,
     duties_wait_for_release,
+    endings_have_dates,
+    excess_is_beyond_payment,
 ]
 
 
@@ -249,6 +268,20 @@ def events_are_on_their_way(books: Books) -> Iterator[str]:
         if channel and found != sorted(books.terms[channel].endpoints_of(event["type"])):
             yield f"{event['event_id']} goes to {found}"
     yield from (f"{event_id} is delivered, but it is no event" for event_id in ways)
+
+
+def work_is_done_by_trying(books: Books) -> Iterator[str]:
+    """What is delivered or done says when, is nobody's any more, and a try of it succeeded."""
+    tries = books.tables.get("attempts", ())
+    for name, ended, dated in (
+        ("delivery", "delivered", "delivered_at"),
+        ("duty", "done", "done_at"),
+    ):
+        succeeded = {row[f"{name}_id"] for row in tries if row["ok"]}
+        for row in books.tables["deliveries" if name == "delivery" else "duties"]:
+            is_over = row["status"] == ended
+            if is_over and (row["lease_token"] or not row[dated] or row["id"] not in succeeded):
+                yield f"{name} {row['id']} of {row['order_no']} is {ended}, but nobody did it"
 
 
 def events_are_themselves(books: Books) -> Iterator[str]:
@@ -283,6 +316,7 @@ def orphans(books: Books) -> Iterator[str]:
 WIDE_RULES: list[Callable[[Books], Iterator[str]]] = [
     transactions_pay_once,
     events_are_on_their_way,
+    work_is_done_by_trying,
     events_are_themselves,
     stories_are_proven,
     orphans,

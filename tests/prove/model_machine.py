@@ -15,6 +15,7 @@ from tests.prove.model_choices import (
     faults,
     faults_but_hang_ups,
     indexes,
+    payments,
     processes,
     rivals,
 )
@@ -152,6 +153,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def tells_together(self, who, fault, told):
         """Several share one commit."""
         self._settle("tells_together", who, fault, *told)
+
+    @rule(who=processes, fault=faults, told=payments)
+    def pays_late(self, who, fault, told):
+        """An order is closed, and then its money comes."""
+        resolved = self._resolved(told, "pending")
+        end = Told(order=resolved.order, kind="closed", states_payment=False)
+        self._take("pays_late", "settle_all", who=who, told=[end])
+        self._take("pays_late", "settle_all", fault, who=who, told=[resolved])
 
     @rule(
         index=indexes,
