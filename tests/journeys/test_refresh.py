@@ -20,6 +20,12 @@ UNKNOWN = "0" * 32
 
 
 @pytest.fixture
+def asks() -> bool:
+    """Looking is what this is about."""
+    return True
+
+
+@pytest.fixture
 def works() -> bool:
     """No job asks."""
     return False

@@ -125,12 +125,13 @@ def main(arguments: list[str]) -> int:
         try:
             if given.replay:
                 run.take(load(given.replay), other)
+                _say("model: these steps lead where they must: breaches 0")
             else:
                 run.play(given.seed, given.examples, given.steps)
+                _tell(run, given.seed)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is what is looked for
             _tell_failure(run, error)
             return 1
-        _tell(run, given.seed)
     return 0
 
 

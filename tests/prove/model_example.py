@@ -102,7 +102,9 @@ class Example:
         for key in [key for key, duty in state.duties.items() if duty.status == "exhausted"]:
             yield Step("peace", "resend_duty", {"key": (int(key[0], 16), *key[1:])})
         for _ in range(3):
-            yield Step("peace", "let_pass", {"seconds": _DAY})
+            until = max([state.now, *self._times("checks", "deliveries", "duties")])
+            seconds = (until - state.now) // SECOND + _DAY
+            yield Step("peace", "let_pass", {"seconds": seconds})
             for queue, lane in self.due_lanes():
                 answers = [nothing_bought(is_over=True)] * 20 if queue == "checks" else []
                 given = {"who": 0, "queue": queue, "lane": lane, "answers": answers}
@@ -115,10 +117,15 @@ class Example:
 
     def next_due(self, queue: str) -> int:
         """Return in how many seconds something else is due in a queue, or a lease ends there."""
-        expected, now = self.expected, self.expected.state.now
-        rows = [row for lane in LANES[queue] for _, row in expected.rows(queue, lane)]
-        times = [at for at in map(expected.due_at, rows) if at is not None and at > now]
-        return (min(times, default=now) - now) // SECOND + 1
+        now = self.expected.state.now
+        later = [at for at in self._times(queue) if at > now]
+        return (min(later, default=now) - now) // SECOND + 1
+
+    def _times(self, *queues: str) -> list[int]:
+        expected = self.expected
+        lanes = [(queue, lane) for queue in queues for lane in LANES[queue]]
+        rows = [row for queue, lane in lanes for _, row in expected.rows(queue, lane)]
+        return [at for at in map(expected.due_at, rows) if at is not None]
 
     def _left_open(self):
         state = self.expected.state
