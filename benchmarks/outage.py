@@ -184,9 +184,12 @@ class Stage:
         url, posts = f"http://127.0.0.1:{self._port}{PATH}", []
         for number, body in enumerate(notices):
             await asyncio.sleep(began + number / rate - time.monotonic())
-            posts.append(asyncio.ensure_future(client.fetch(url, method="POST", body=body)))
-        if any(reply.body != b"success" for reply in await asyncio.gather(*posts)):
-            raise Void("a notice failed")
+            posting = client.fetch(url, method="POST", body=body, raise_error=False)
+            posts.append(asyncio.ensure_future(posting))
+        replies = await asyncio.gather(*posts, return_exceptions=True)
+        failed = sum(getattr(reply, "body", b"") != b"success" for reply in replies)
+        if failed:
+            raise Void(f"{failed} notices failed")
         client.close()
 
     @asynccontextmanager

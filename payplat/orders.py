@@ -242,9 +242,13 @@ class Orders:
             return [await self._database.transaction(lambda c: self._quarantine(c, verdicts[0]))]
 
     async def _quarantine(self, connection: AsyncConnection, verdict: Verdict) -> Settled:
-        number = verdict.order_no or ""
+        owners = await self._records.owners(connection, [verdict])
+        number = verdict.order_no or owners.get(verdict.transaction_key, "")
         loaded = await self._records.load(connection, [number])
-        settled = loaded.cases[number].quarantine(verdict, "record")
+        if case := loaded.cases.get(number):
+            settled = case.quarantine(replace(verdict, order_no=number), "record")
+        else:
+            settled = _without_order(loaded, verdict)
         await self._records.store(connection, loaded)
         return settled
 

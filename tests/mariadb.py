@@ -85,8 +85,8 @@ class MariaDB:
 @contextlib.contextmanager
 def private_mariadb() -> Iterator[MariaDB | None]:
     """A server for the length of the block, in memory where there is room: a new table waits for the disk ten times."""
-    with tempfile.TemporaryDirectory(prefix="payplat-mariadb-", dir=_roomy_memory()) as folder:
-        server = start_mariadb(Path(folder))
+    with _kept_folder() as folder:
+        server = start_mariadb(folder)
         try:
             yield server
         finally:
@@ -131,6 +131,7 @@ def start_mariadb(folder: Path, *, durable: bool = False) -> MariaDB | None:
         f"--port={port}",
         "--bind-address=127.0.0.1",
         f"--socket={folder / 'sock'}",
+        f"--pid-file={folder / 'pid'}",
         "--skip-log-bin",
         "--skip-name-resolve",
         f"--innodb-flush-log-at-trx-commit={int(durable)}",
@@ -141,6 +142,22 @@ def start_mariadb(folder: Path, *, durable: bool = False) -> MariaDB | None:
     server = MariaDB("127.0.0.1", port, "root", "", process)
     _wait(server)
     return server
+
+
+@contextlib.contextmanager
+def _kept_folder() -> Iterator[Path]:
+    """A folder that is gone after the block with the server in it, also when this process is killed in between."""
+    folder = tempfile.mkdtemp(prefix="payplat-mariadb-", dir=_roomy_memory())
+    keeper = subprocess.Popen(
+        ["sh", "-c", 'read -r _; kill -9 "$(cat "$1/pid")"; rm -rf "$1"', "keeper", folder],
+        stdin=subprocess.PIPE,  # which ends with us
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield Path(folder)
+    finally:
+        keeper.communicate()
 
 
 def _roomy_memory() -> Path | None:

@@ -31,6 +31,7 @@ FLAGS = [
     "--no-first-run",
 ]
 PICTURES = os.environ.get("PAYPLAT_SCREENSHOTS")
+expect.set_options(timeout=30_000)
 
 
 @dataclass
@@ -125,7 +126,7 @@ def browser(request, io_loop) -> Iterator[Browser]:
 async def visit(browser: Browser, shop: Shop, name: str, **options) -> Visit:
     """Open the shop as somebody; ``options`` are those of a browser context."""
     context = await browser.new_context(**options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     visit = Visit(await context.new_page(), name)
     visit.watch(visit.page)
     await visit.page.goto(shop.url)
@@ -219,7 +220,7 @@ async def test_what_goes_wrong_is_told(browser, shop, stage):
 
 
 @pytest.mark.parametrize("overrides", [{"PAYPLAT_CHECKS__BASE_SECONDS": "20"}])
-async def test_the_wallet_app_and_a_lost_notification(browser, shop, stage):
+async def test_the_wallet_app_and_a_lost_notification(browser, shop, stage, asks):
     """The order string opens in the wallet; the notification is lost, and the buyer's question finds the payment."""
     phone = {"color_scheme": "dark", **PHONE}
     person = await visit(browser, shop, "en-app", locale="en-GB", **phone)

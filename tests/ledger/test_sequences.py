@@ -143,8 +143,8 @@ def on_paper(orders, verdicts):
         if row["state"] == "unclaimed" and row["transaction_key"] in writes.claims:
             row["state"] = "used"
     for duty in writes.duties:
-        if duty["status"] == "held" and duty["order_no"] in writes.freed:
-            duty["status"] = "due"
+        if duty["status"] == "held":
+            duty["status"] = writes.held_duties.get(duty["order_no"], "held")
     by_hash = {row["sha256"]: row for row in writes.evidence}
     used = {row["sha256"]: row for row in writes.evidence if row["state"] == "used"}
     tables["evidence"] = [*(by_hash | used).values()]

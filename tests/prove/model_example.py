@@ -7,7 +7,7 @@ from tests.ledger.invariants import breaches
 from tests.prove.model_bench import Bench
 from tests.prove.model_paper import Expected
 from tests.prove.model_play import Play
-from tests.prove.model_rows import Tables, comparable, differences
+from tests.prove.model_rows import Tables, contrasts, differences
 from tests.prove.model_state import State
 from tests.prove.model_words import COMMITS, ENDPOINTS, TERMS, Step, nothing_bought
 
@@ -19,7 +19,11 @@ LANES = {"checks": list(TERMS), "duties": list(TERMS), "deliveries": list(ENDPOI
 
 
 class Breach(AssertionError):
-    """Something is not as it must be."""
+    """Something is not as it must be: where and when, then what is wrong, one sentence each."""
+
+    def __init__(self, when: object, wrong: list[str]) -> None:
+        super().__init__("\n".join([str(when), *wrong]))
+        self.kind = wrong[0].split()[0].strip(":")
 
 
 class Example:
@@ -44,7 +48,7 @@ class Example:
         died = fault is not None and fault.what == "dies"
         must, stages = self.expected.take(step, answer, failed=is_unsure, died=died)
         if fault is None and _without_reasons(step, answer) != must:
-            raise Breach(f"{step}\nanswered {answer}, must answer {must}")
+            raise Breach(step, [f"answered {answer}, must answer {must}"])
         if is_unsure and self._must_have_happened(step):
             stages = stages[-1:]
         self._compare(step, stages, self.bench.read())
@@ -55,7 +59,7 @@ class Example:
         for step in self._peace():
             self.take(step)
         if left := list(self._left_open()):
-            raise Breach("\n".join(left))
+            raise Breach("after all was made good", left)
 
     def compare(self, other: Bench) -> None:
         """Take the same steps on another engine; raises Breach unless answers and rows are the same."""
@@ -63,21 +67,12 @@ class Example:
         play = Play(other.database, other.run)
         for step, answer in zip(self.taken, self.answers, strict=True):
             if (theirs := play.take(step)) != answer:
-                raise Breach(f"{step}\nanswered {answer}, on the other engine {theirs}")
+                raise Breach(step, [f"answers differ: {answer}, on the other engine {theirs}"])
         tables = other.read()
-        _raise(["on the other engine", *breaches(tables, TERMS)])
-        ours, theirs = comparable(self.bench.read()), comparable(tables)
-        _raise(
-            [
-                "the engines differ",
-                *(
-                    f"{name}: {row}"
-                    for name in ours
-                    for row in sorted(set(ours[name]) ^ set(theirs[name]))
-                ),
-                *(f"{name}: another order" for name in ours if ours[name] != theirs[name]),
-            ]
-        )
+        if found := breaches(tables, TERMS):
+            raise Breach("on the other engine", found)
+        if found := contrasts(self.bench.read(), tables):
+            raise Breach("on the other engine", found)
 
     def _must_have_happened(self, step: Step) -> bool:
         """Tell whether the work goes on without its caller: whoever hangs up cancels no commit."""
@@ -89,7 +84,7 @@ class Example:
         found = breaches(tables, TERMS)
         wrong = [differences(stage, tables) for stage in stages]
         if found or all(wrong):
-            raise Breach("\n".join(map(str, [when, *found, *wrong[-1]])))
+            raise Breach(when, [*found, *wrong[-1]])
         self.expected.state = stages[wrong.index([])]
 
     def _peace(self):
@@ -146,9 +141,3 @@ class Example:
 def _without_reasons(step: Step, answer: str) -> str:
     """Return an answer without the reasons of refusals, of which only the fact is foretold."""
     return _REASON.sub("", answer) if step.action in ("settle_all", "race") else answer
-
-
-def _raise(lines: list[str]) -> None:
-    """Raise what was found, if there is more than its headline."""
-    if len(lines) > 1:
-        raise Breach("\n".join(lines))

@@ -188,12 +188,11 @@ class Expected(Queues):
 
     def lose(self, who: int, key: Key, event: bool) -> str:
         """What was lost is made again, and is due."""
-        number, kind, cause = row_of(key)
-        ways = [way for way in self.state.deliveries if way[:3] == (number, kind, cause)]
-        for way in ways:
+        told = row_of(key)
+        edition = self.state.events[told]
+        for way in [way for way in self.state.deliveries if way[:3] == told]:
             self.state.deliveries[way] = Work("due", self.state.now)
-        if event:
-            self.state.events[number, kind, cause] = self.name()
+        self.state.events[told] = self.name() if event else edition
         return ""
 
     def drop(self, who: int) -> str:

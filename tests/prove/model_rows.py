@@ -26,7 +26,19 @@ def differences(state: State, tables: Tables) -> list[str]:
     ]
 
 
-def comparable(tables: Tables) -> dict[str, list[str]]:
+def contrasts(ours: Tables, theirs: Tables) -> list[str]:
+    """Return the rows that one engine has and another has not, and the tables that are in another order."""
+    ours_told, theirs_told = _comparable(ours), _comparable(theirs)
+    found = []
+    for name, rows in ours_told.items():
+        others = theirs_told[name]
+        found += [f"{name} differs: {row}" for row in sorted(set(rows) ^ set(others))]
+        if set(rows) == set(others) and rows != others:
+            found += [f"{name} differs in its order"]
+    return found
+
+
+def _comparable(tables: Tables) -> dict[str, list[str]]:
     """Return all rows in words that are the same on every engine; a timeline keeps its order."""
     names = {event_id: " ".join(key) for event_id, key in _events(tables).items()}
     told = {name: [_words(row, names) for row in rows] for name, rows in tables.items()}

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 from tests.prove.model_words import Answer, Step, Told
 
-# How a failure is told from another one: its type, and where in the platform it was raised, if there.
+# How a failure is told from another one: its type, what is wrong, and where in the platform it was raised, if there.
 Failure = tuple[str, ...]
 Try = Callable[[list[Step]], Failure | None]
 
@@ -15,7 +15,8 @@ def name(error: Exception) -> Failure:
     """Return how this failure is told from others."""
     frames = traceback.extract_tb(error.__traceback__)
     inside = [frame.name for frame in frames if "/payplat/" in frame.filename]
-    return type(error).__name__, *inside[-1:]
+    kind = getattr(error, "kind", "")
+    return type(error).__name__, kind, *inside[-1:]
 
 
 def shrink(steps: list[Step], attempt: Try, failure: Failure) -> list[Step]:
