@@ -161,7 +161,7 @@ class Case:
         self.transaction_key, self.transaction_id = verdict.transaction_key, verdict.transaction_id
         self.writes.payments.append(payment_row(verdict, self.order.order_no, self.now))
         if verdict.is_claimed:
-            self.writes.claims[verdict.transaction_key] = self.order.order_no
+            self.writes.claim(verdict.transaction_key, self.order.order_no)
         if self.order.amount is None and verdict.amount is not None:
             self.order = replace(self.order, amount=verdict.amount, currency=verdict.currency)
         self._sum_refunds()

@@ -14,7 +14,7 @@ from payplat.decisions import Case
 from payplat.models import DELIVERIES, DUTIES, EVENTS, EVIDENCE, ORDERS, PAYMENTS, REFUNDS, TIMELINE
 from payplat.purchase import LatePolicy, Order, Status, Verdict
 from payplat.refunds import KnownRefund, RefundBook
-from payplat.rows import Terms, Writes, order_of
+from payplat.rows import CLAIMED, Terms, Writes, order_of
 
 _NUMBERS: Any = bindparam("order_nos", expanding=True)
 _KEYS: Any = bindparam("transaction_keys", expanding=True)
@@ -123,6 +123,7 @@ class Records:
         ):
             if rows:
                 await connection.execute(insert(table), rows)
+        await _claim(connection, writes)
         if writes.evidence:
             await connection.execute(self._insert_evidence, writes.evidence)
         await _correct(connection, writes)
@@ -178,14 +179,18 @@ def _told(order_no: str, what: str, detail: str) -> tuple[str, str, str]:
     return order_no, what, told.get("key") or told["evidence"]
 
 
+async def _claim(connection: AsyncConnection, writes: Writes) -> None:
+    """Give the evidence of claimed transactions that is on record to their orders."""
+    for transaction_key, order_no in writes.claims.items():
+        found = (EVIDENCE.c.transaction_key == transaction_key, EVIDENCE.c.state == "unclaimed")
+        claimed = {**CLAIMED, "order_no": order_no}
+        await connection.execute(update(EVIDENCE).where(*found).values(claimed))
+
+
 async def _correct(connection: AsyncConnection, writes: Writes) -> None:
     """Change the rows of before that what was decided reaches; seldom anything."""
     for reversal in writes.reversals:
         await _reverse_refund(connection, **reversal)
-    for transaction_key, order_no in writes.claims.items():
-        found = (EVIDENCE.c.transaction_key == transaction_key, EVIDENCE.c.state == "unclaimed")
-        claimed = {"state": "used", "reason": "claimed", "order_no": order_no}
-        await connection.execute(update(EVIDENCE).where(*found).values(claimed))
     for order_no, status in writes.held_duties.items():
         waited = (DUTIES.c.order_no == order_no, DUTIES.c.status.in_(["held", "void"]))
         await connection.execute(update(DUTIES).where(*waited).values(status=status))

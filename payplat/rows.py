@@ -68,6 +68,17 @@ class Writes:
     # Lines about evidence that changed nothing: told once, however often it comes.
     alerts: list[Values] = field(default_factory=list)
 
+    def claim(self, transaction_key: str, order_no: str) -> None:
+        """Let unclaimed evidence of the transaction be the order's: what is on record, and what was written so far."""
+        self.claims[transaction_key] = order_no
+        for row in self.evidence:
+            if row["transaction_key"] == transaction_key and row["state"] == "unclaimed":
+                row.update(CLAIMED, order_no=order_no)
+
+
+# How evidence stands that has found its order after all.
+CLAIMED = {"state": "used", "reason": "claimed"}
+
 
 def evidence_row(verdict: Verdict, now: int, state: str, reason: str) -> Values:
     """Return the verdict's evidence as it is kept."""
