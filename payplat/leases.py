@@ -6,9 +6,10 @@ only: right on SQLite, MariaDB, Galera and TiDB, without SKIP LOCKED and without
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, select, update
+from sqlalchemy import ColumnElement, Row, Select, Table, Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
@@ -32,28 +33,53 @@ class Queue:
         """The primary key."""
         return next(iter(self.table.primary_key.columns))
 
+    # Made once: building a statement costs more than running it.
+
+    @property
+    def _here(self) -> list[ColumnElement[bool]]:
+        lane = [] if self.lane is None else [self.table.c[self.lane] == bindparam("in_lane")]
+        return [self.waiting, *lane]
+
+    @cached_property
+    def _due(self) -> Select[Any]:
+        due = self.table.c[self.due]
+        found = select(self.key).where(*self._here, due <= bindparam("now"))
+        return found.order_by(due).limit(bindparam("most"))
+
+    @cached_property
+    def _take(self) -> Update:
+        is_due = self.table.c[self.due] <= bindparam("now")
+        chosen = self.key.in_(bindparam("chosen", expanding=True))
+        return update(self.table).where(chosen, *self._here, is_due).values(self._by_whom)
+
+    @cached_property
+    def _taken(self) -> Select[Any]:
+        """Found by what only this claim writes: its first try may have taken effect, and the reply to COMMIT been lost."""
+        mine = (self.table.c[name] == value for name, value in self._by_whom.items())
+        return select(self.table).where(*self._here, *mine)
+
+    @property
+    def _by_whom(self) -> dict[str, Any]:
+        return {"lease_token": bindparam("by"), self.due: bindparam("until")}
+
     async def claim(
         self, database: Database, lane: str | None, *, limit: int, lease: float
     ) -> Sequence[Row[Any]]:
         """Take up to ``limit`` due rows of ``lane`` for ``lease`` seconds and return them, longest due first."""
-        token, now = seam.new_token(), seam.now()
-        due, until = self.table.c[self.due], now + int(lease * seam.SECOND)
-        here = [self.waiting]
-        if self.lane is not None:
-            here.append(self.table.c[self.lane] == lane)
-        candidates = select(self.key).where(*here, due <= now).order_by(due).limit(limit)
-        # Found by what only this claim writes: its first try may have taken effect, and the reply to COMMIT been lost.
-        mine = select(self.table).where(*here, due == until, self.table.c.lease_token == token)
+        now = seam.now()
+        until = now + int(lease * seam.SECOND)
+        here: dict[str, Any] = {} if self.lane is None else {"in_lane": lane}
+        taken = {**here, "by": seam.new_token(), "until": until}
 
         async def body(connection: AsyncConnection) -> Sequence[Row[Any]]:
-            keys = list((await connection.execute(candidates)).scalars())
-            if keys:
-                chosen = update(self.table).where(self.key.in_(keys), *here, due <= now)
-                await connection.execute(chosen.values({"lease_token": token, self.due: until}))
-            rows = (await connection.execute(mine)).all()
+            found = await connection.execute(self._due, {**here, "now": now, "most": limit})
+            if keys := list(found.scalars()):
+                await connection.execute(self._take, {**taken, "now": now, "chosen": keys})
+            rows = (await connection.execute(self._taken, taken)).all()
             return sorted(rows, key=lambda row: keys.index(row[0]) if row[0] in keys else -1)
 
-        if not await database.read(lambda c: _any(c, candidates)):
+        one = {**here, "now": now, "most": 1}
+        if await database.read(lambda c: c.scalar(self._due, one)) is None:
             return []
         await seam.reach("before_claim")
         rows = await database.transaction(body)
@@ -101,7 +127,3 @@ class Queue:
         held = [self.key == row[0], self.table.c.lease_token == row.lease_token]
         result = await connection.execute(update(self.table).where(*held).values(values))
         return bool(result.rowcount)
-
-
-async def _any(connection: AsyncConnection, candidates: Any) -> bool:
-    return (await connection.execute(candidates.limit(1))).first() is not None

@@ -148,6 +148,8 @@ class Connection(aiosqlite.Connection):
         """Close without a commit."""
         self._running = False
         if self._connection is not None:
+            # A statement that was begun would keep a closed connection, and its lock, alive.
+            self._connection.rollback()
             self._connection.close()
             self._connection = None
             self._disk.release(self)

@@ -21,7 +21,7 @@ from tests.prove.driver import Disk
 from tests.prove.faults import Faults
 from tests.prove.judge import WITNESSES, Finding, Judge
 from tests.prove.logs import capture_logs
-from tests.prove.loop import VirtualLoop
+from tests.prove.loop import Stuck, VirtualLoop
 from tests.prove.merchant import Merchant
 from tests.prove.network import Network
 from tests.prove.process import Process
@@ -105,7 +105,10 @@ class Episode:
         began = time.process_time()
         take_shortcuts()
         capture_logs(self.judge)
-        self.loop.run_until_complete(self._live())
+        try:
+            self.loop.run_until_complete(self._live())
+        except Stuck as stuck:
+            self.judge.find("unexplained", "", str(stuck))
         for problem in self.loop.problems:
             error = problem.get("exception")
             self.judge.find("unexplained", "", f"{problem.get('message')}: {error!r}")

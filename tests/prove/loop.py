@@ -25,7 +25,7 @@ RUNNER: ContextVar[Runner | None] = ContextVar("runner", default=None)
 
 
 class Stuck(Exception):
-    """Nothing is left that could happen."""
+    """It does not go on; says why."""
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -115,7 +115,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 self._now = max(self._now, when)
                 self._ready.append(handle)
                 return
-        raise Stuck
+        raise Stuck("Nothing is left that could happen.")
 
     def get_debug(self) -> bool:
         """Return False."""

@@ -18,11 +18,13 @@ from tests.prove.driver import Disk
 from tests.prove.faults import Faults
 from tests.prove.judge import Judge
 from tests.prove.keys import key
-from tests.prove.loop import RUNNER, VirtualLoop
+from tests.prove.loop import RUNNER, Stuck, VirtualLoop
 from tests.prove.process import Process
 from tests.prove.trace import Trace
 
 SECRET = base64.b64encode(b"a secret of the simulated merchant").decode()
+# Virtual seconds in which all processes must have started.
+_START_PATIENCE = 1200.0
 _PRODUCTS = """
 [default.coins_500]
 title = "500 金币"
@@ -162,8 +164,12 @@ class Service:
                     lane._poll = 20
 
     async def _all_ready(self) -> None:
-        while not all(slot.process and slot.process.is_ready for slot in self._slots):
-            await asyncio.sleep(0.5)
+        try:
+            async with asyncio.timeout(_START_PATIENCE):
+                while not all(slot.process and slot.process.is_ready for slot in self._slots):
+                    await asyncio.sleep(0.5)
+        except TimeoutError:
+            raise Stuck("A process does not start.") from None
 
     async def _operate(self) -> None:
         process = self._slots[0].process
