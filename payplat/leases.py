@@ -54,7 +54,7 @@ class Queue:
 
     @cached_property
     def _taken(self) -> Select[Any]:
-        """Found by what only this claim writes: its first try may have taken effect, and the reply to COMMIT been lost."""
+        """What only this claim writes: its first try may have taken effect, and the reply to COMMIT been lost."""
         mine = (self.table.c[name] == value for name, value in self._by_whom.items())
         return select(self.table).where(*self._here, *mine)
 

@@ -1,7 +1,7 @@
 """Bugs planted one by one in copies of payplat: a test that finds none of them proves nothing.
 
-``planted.toml`` lists them, with the tests or the simulation that must find each. First all these judges try a copy without
-a bug, where they must pass.
+``planted.toml`` lists them, with the tests or the simulation that must find each. All these judges first try a copy
+without a bug, where they must pass.
 """
 
 import argparse
