@@ -14,7 +14,9 @@ from tornado.netutil import bind_sockets
 from tornado.routing import AnyMatches, Rule, RuleRouter
 from tornado.web import Application, RequestHandler
 
+from payplat.api_keys import ApiKeys
 from payplat.catalogue import Catalogue, read_catalogue
+from payplat.clients import Clients, clients_of
 from payplat.database import Database, database_of, ping
 from payplat.deliveries import Relay
 from payplat.duties import Duties
@@ -54,6 +56,7 @@ class Platform:
     channels: Mapping[str, Channel]
     orders: Orders
     reconciler: Reconciler
+    clients: Clients
     prompt_lanes: list[Lane]
     running: set[RequestHandler] = field(default_factory=set)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,6 +78,7 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     channels = open_channels(settings, doors)
     terms = terms_of(settings)
     database = database_of(settings)
+    clients = clients_of(settings, ApiKeys(database))
     endpoints = endpoints_of(settings)
     delivery = settings.delivery
     backoff = delivery.backoff(delivery.attempts)
@@ -87,11 +91,12 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     try:
         await require_newest(database)
         prompt += [*relay.lanes(), *Duties(database, orders, providers).lanes()]
-        yield Platform(settings, catalogue, database, channels, orders, reconciler, prompt)
+        yield Platform(settings, catalogue, database, channels, orders, reconciler, clients, prompt)
     finally:
         await reconciler.drain()
         await orders.drain()
         relay.close()
+        clients.close()
         for channel in channels.values():
             await channel.provider.aclose()
         await database.close()
@@ -127,6 +132,7 @@ def make_router(platform: Platform) -> RuleRouter:
             (r"/readyz/?", ReadyHandler, {"checks": _readiness(platform)}),
         ],
         default_handler_class=NotFoundHandler,
+        clients=platform.clients,
         running=platform.running,
         draining=platform.draining,
     )

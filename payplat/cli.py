@@ -11,7 +11,14 @@ from payplat.database import database_of
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
 from payplat.logs import configure_logging
-from payplat.operations import deliveries_cli, duties_cli, endpoints_cli, orders_cli, trigger
+from payplat.operations import (
+    deliveries_cli,
+    duties_cli,
+    endpoints_cli,
+    keys_cli,
+    orders_cli,
+    trigger,
+)
 from payplat.processes import Supervisor
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings
@@ -23,7 +30,7 @@ cli = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for group in (deliveries_cli, duties_cli, endpoints_cli, orders_cli):
+for group in (deliveries_cli, duties_cli, endpoints_cli, keys_cli, orders_cli):
     cli.add_typer(group)
 cli.command()(trigger)
 

@@ -10,14 +10,14 @@ import base64
 import binascii
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from payplat.errors import ConfigurationError
-from payplat.settings import ChannelSettings, Section, Settings
+from payplat.settings import AppSettings, ChannelSettings, Section, Settings
 
 PREFIX = "PAYPLAT_"
 _POINTERS = {
@@ -152,18 +152,22 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         if channel.app not in settings.apps:
             yield f"channels.{name}.app: there is no [apps.{channel.app}]"
     for app, table in settings.apps.items():
-        for name, endpoint in table.endpoints.items():
-            for secret in endpoint.secrets:
-                yield from _weak_secret(f"apps.{app}.endpoints.{name}.secret", secret)
-        if all(
-            "order.paid" not in (end.types or ["order.paid"]) for end in table.endpoints.values()
-        ):
-            yield f"apps.{app}.endpoints: none of them learns of order.paid"
+        yield from _faults_of(app, table, settings.auth.mode)
     if settings.environment == "production":
         for prefix, section in walk(settings):
             for key, reason in section.unsafe():
                 full = ".".join(filter(None, (prefix, key)))
                 yield f"{full}: {reason} (environment is production)"
+
+
+def _faults_of(app: str, table: AppSettings, modes: Collection[str]) -> Iterator[str]:
+    if (table.login is not None) != ("jwt" in modes):
+        yield f"apps.{app}.login: it and auth.mode = jwt belong together"
+    for name, endpoint in table.endpoints.items():
+        for secret in endpoint.secrets:
+            yield from _weak_secret(f"apps.{app}.endpoints.{name}.secret", secret)
+    if all("order.paid" not in (end.types or ["order.paid"]) for end in table.endpoints.values()):
+        yield f"apps.{app}.endpoints: none of them learns of order.paid"
 
 
 def _weak_secret(name: str, text: str) -> Iterator[str]:

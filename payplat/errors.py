@@ -11,6 +11,8 @@
     ├── Conflict
     │   ├── StillRunning            the first request with this key has not ended
     │   └── OrderClosed             the order no longer takes a payment
+    ├── UnknownClient               the caller does not show who it is
+    ├── NotPermitted                the caller may not do this
     ├── NotAuthentic                evidence that its provider did not sign
     ├── NotAccepted                 authentic evidence that must not pay this order
     │   ├── UnknownOrder            it names no order of ours
@@ -83,6 +85,18 @@ class StillRunning(Conflict):
 
 class OrderClosed(Conflict):
     """The order no longer takes a payment; open another one."""
+
+
+class UnknownClient(PayplatError):
+    """The request carries no token or key that is good here."""
+
+
+class NotPermitted(PayplatError):
+    """The client may not do this."""
+
+    def __init__(self, message: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class NotAuthentic(PayplatError):

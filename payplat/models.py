@@ -337,6 +337,21 @@ class SweepRow(Base):
     lease_token: Mapped[str | None] = mapped_column(Id(32))
 
 
+class ApiKeyRow(Base):
+    """What an app's backend calls with: ``sha256`` is of the whole key, ``scopes`` are words with spaces between."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (_MYSQL,)
+
+    key_id: Mapped[str] = mapped_column(Id(12), primary_key=True)
+    app: Mapped[str] = mapped_column(Id(64))
+    sha256: Mapped[str] = mapped_column(Id(64))
+    scopes: Mapped[str] = mapped_column(Id(191))
+    note: Mapped[str] = mapped_column(String(191))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    ends_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
 def _table(row: type[Base]) -> Table:
     return cast("Table", row.__table__)
 
@@ -353,3 +368,4 @@ DUTIES = _table(DutyRow)
 ATTEMPTS = _table(AttemptRow)
 TIMELINE = _table(TimelineRow)
 SWEEPS = _table(SweepRow)
+API_KEYS = _table(ApiKeyRow)

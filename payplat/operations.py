@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from payplat import app, duties, endpoints, seam
+from payplat import api_keys, app, duties, endpoints, seam
 from payplat.attempts import Attempt
+from payplat.clients import Scope
 from payplat.database import Database
 from payplat.deliveries import Ended, list_deliveries, resend, resend_all
 from payplat.orders import Orders
@@ -30,6 +31,7 @@ deliveries_cli = typer.Typer(
 duties_cli = typer.Typer(name="duties", help="What is owed to providers.", no_args_is_help=True)
 endpoints_cli = typer.Typer(name="endpoints", help="Where merchants learn.", no_args_is_help=True)
 orders_cli = typer.Typer(name="orders", help="Orders that are held.", no_args_is_help=True)
+keys_cli = typer.Typer(name="keys", help="API keys of the apps' backends.", no_args_is_help=True)
 EndpointName = Annotated[str, typer.Argument(help="Which one: app/name.")]
 
 
@@ -91,6 +93,50 @@ def duties_resend(duty: int, config: ConfigFile = None) -> None:
     settings, _ = configured(config)
     run(with_database(settings, lambda d: duties.resend(d, duty, "operator")))
     out.print(f"duty {duty} is due again")
+
+
+@keys_cli.command("create")
+def keys_create(
+    app_name: Annotated[str, typer.Option("--app", help="Whose key.")] = "default",
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; everything unless given.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="What it is for.")] = "",
+    config: ConfigFile = None,
+) -> None:
+    """Make a key for an app's backend and print it: it is shown once."""
+    settings, _ = configured(config)
+    if app_name not in settings.apps:
+        fail(f"there is no [apps.{app_name}]", 2)
+    scopes = scope or list(Scope)
+    _show(run(with_database(settings, lambda d: api_keys.create(d, app_name, scopes, note[:191]))))
+
+
+@keys_cli.command("list")
+def keys_list(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """List all keys, without what could be used."""
+    settings, _ = configured(config)
+    rows = run(with_database(settings, api_keys.list_keys))
+    print_rows(rows, ("key_id", "app", "scopes", "note", "created_at", "ends_at"), as_json=as_json)
+
+
+@keys_cli.command("rotate")
+def keys_rotate(
+    key_id: str,
+    config: ConfigFile = None,
+    overlap: Annotated[float, typer.Option(min=0, help="Hours for which both are good.")] = 24,
+) -> None:
+    """Print a new key like this one, which ends after the overlap."""
+    settings, _ = configured(config)
+    _show(run(with_database(settings, lambda d: api_keys.rotate(d, key_id, overlap * 3600))))
+
+
+@keys_cli.command("revoke")
+def keys_revoke(key_id: str, config: ConfigFile = None) -> None:
+    """End a key now."""
+    settings, _ = configured(config)
+    run(with_database(settings, lambda d: api_keys.end(d, key_id, seam.now())))
+    out.print(f"key {key_id} has ended; processes forget it within {api_keys.FRESH} seconds")
 
 
 def trigger(
@@ -155,6 +201,10 @@ def orders_refund(order_no: str, config: ConfigFile = None) -> None:
     settings, _ = configured(config)
     run(with_database(settings, lambda d: _orders(d, settings).give_back(order_no, "operator")))
     out.print(f"the money of order {order_no} is on its way back")
+
+
+def _show(key: str) -> None:
+    out.print(key, highlight=False, soft_wrap=True)
 
 
 def _orders(database: Database, settings: Settings) -> Orders:

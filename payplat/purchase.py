@@ -4,6 +4,7 @@ Plain frozen records without behaviour. Amounts are minor units, times are micro
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +46,15 @@ class Source(StrEnum):
     CALLBACK = "callback"
     VERIFY = "verify"
     RECONCILE = "reconcile"
+
+
+# How an app's users are named: printable ASCII without spaces.
+RECEIVER = r"^[\x21-\x7e]{1,128}$"
+
+
+def is_receiver(text: str) -> bool:
+    """Whether this could be the name of a user."""
+    return re.fullmatch(RECEIVER.rstrip("$"), text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pydantic import (
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from payplat.purchase import LatePolicy
+from payplat.purchase import RECEIVER, LatePolicy
 from payplat.retry import Backoff
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -27,6 +27,11 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", max_len
 EventType = Annotated[str, Field(pattern=r"^order\.[a-z_]{1,58}$")]
 # A prefix that ends inside the host would permit other hosts: game.example.evil.net, game.example@evil.net.
 ReturnUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/[^\s?#]*$", max_length=200)]
+
+
+def _listed(value: object) -> object:
+    """One text is a list of one; a union with lists would tell faults by names that nobody knows."""
+    return value if isinstance(value, list) else [value]
 
 
 class Section(BaseModel):
@@ -67,11 +72,20 @@ class DatabaseSettings(Section):
 class AuthSettings(Section):
     """Who may call as a client."""
 
-    mode: Literal["open"] = "open"
+    mode: Annotated[
+        list[Literal["open", "jwt", "api_key"]], BeforeValidator(_listed), Field(min_length=1)
+    ] = ["open"]
+
+    @field_validator("mode")
+    @classmethod
+    def _open_alone(cls, mode: list[str]) -> list[str]:
+        if "open" in mode and len(mode) > 1:
+            raise ValueError("open lets everybody in: it stands alone")
+        return mode
 
     def unsafe(self) -> Iterator[tuple[str, str]]:
         """Refuse callers nobody knows."""
-        if self.mode == "open":
+        if "open" in self.mode:
             yield "mode", "clients that anybody can be are for the sandbox only"
 
 
@@ -115,11 +129,6 @@ class CheckSettings(BackoffSettings):
     jitter: float = Field(0.2, ge=0, le=1)
 
 
-def _listed(value: object) -> object:
-    """One text is a list of one; a union with lists would tell faults by names that nobody knows."""
-    return value if isinstance(value, list) else [value]
-
-
 class EndpointSettings(Section):
     """A merchant's endpoint: deliveries are POSTed to ``url``, signed with ``secret`` (Standard Webhooks).
 
@@ -140,9 +149,34 @@ class EndpointSettings(Section):
         yield from unsafe_url("url", self.url)
 
 
+class LoginSettings(Section):
+    """The app's own login: tokens (JWT) of ``issuer`` for ``audience``, whose ``sub`` is the receiver who calls.
+
+    They are signed with one of: ``secret`` (HS256), ``public_key`` (RS256 or ES256), a key of ``jwks_url``.
+    """
+
+    issuer: Annotated[str, Field(min_length=1, max_length=200)]
+    audience: Annotated[str, Field(min_length=1, max_length=200)]
+    secret: SecretStr | None = None
+    public_key: str | None = None
+    jwks_url: Url | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.secret, self.public_key, self.jwks_url)) != 1:
+            raise ValueError("give one of secret, public_key, jwks_url")
+        return self
+
+    def unsafe(self) -> Iterator[tuple[str, str]]:
+        """Refuse keys that anybody on the way could change."""
+        if self.jwks_url is not None:
+            yield from unsafe_url("jwks_url", self.jwks_url)
+
+
 class AppSettings(Section):
     """One app or game of the merchant."""
 
+    login: LoginSettings | None = None
     endpoints: dict[Name, EndpointSettings] = Field(min_length=1)
     return_urls: list[ReturnUrl] = []
 
@@ -177,7 +211,7 @@ class StoreSettings(ChannelSettings):
     """What every store has: an environment of its own in which nobody pays, for review and tests."""
 
     sandbox: Literal["refuse", "testers"] = "refuse"
-    testers: list[Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]] = Field(default=[])
+    testers: list[Annotated[str, Field(pattern=RECEIVER)]] = Field(default=[])
 
     @model_validator(mode="after")
     def _names_testers(self) -> Self:

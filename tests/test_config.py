@@ -11,12 +11,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import BaseModel
 
+from payplat.api_keys import ApiKeys
 from payplat.app import endpoints_of, terms_of
 from payplat.catalogue import read_catalogue
+from payplat.clients import clients_of
 from payplat.configuration import read_settings, walk
+from payplat.database import Database
 from payplat.errors import ConfigurationError
 from payplat.registry import installed_doors, open_channels
-from payplat.settings import Settings
+from payplat.settings import LoginSettings, Settings
 
 CONFIG = Path(__file__).parent.parent / "config"
 # Keys whose value is a table of the user's own names.
@@ -107,7 +110,7 @@ def test_the_documented_configuration_opens(folder):
 
 def _documented() -> set[str]:
     """The full names of all keys in the file, those in comments too."""
-    text = re.sub(r"(?m)^#(?=[a-z_]+ = )", "", (CONFIG / "payplat.toml").read_text())
+    text = re.sub(r"(?m)^#(?=[a-z_]+ = |\[)", "", (CONFIG / "payplat.toml").read_text())
     return set(_names(tomllib.loads(text)))
 
 
@@ -122,9 +125,12 @@ def _names(table: dict, prefix: str = "") -> list[str]:
 
 def test_every_key_is_documented_and_every_documented_key_exists(folder):
     """Code and file name the same keys, so that neither can be out of date."""
+    settings = read(folder)
+    login = LoginSettings(issuer="game", audience="payplat", secret="s" * 32)
+    settings.apps["default"] = settings.apps["default"].model_copy(update={"login": login})
     known = {
         ".".join(filter(None, (prefix, field)))
-        for prefix, section in walk(read(folder))
+        for prefix, section in walk(settings)
         for field in type(section).model_fields
         if not _is_table(section, field) and field != "folder"
     }
@@ -188,6 +194,64 @@ def test_a_weak_webhook_secret_stops_the_start(folder):
 def test_what_cannot_be_used_is_a_fault_and_no_stack(folder, name, value, fault):
     """Whatever is wrong with a value, its key's full name is told."""
     assert fault in faults(folder, **{f"PAYPLAT_{name}": value})
+
+
+def login(app: str = "DEFAULT", **options: object) -> dict[str, str]:
+    """The environment that gives an app a login of its own, and lets its users in."""
+    given = {"issuer": "game", "audience": "payplat", **options}
+    return {
+        "PAYPLAT_AUTH__MODE": '["jwt", "api_key"]',
+        f"PAYPLAT_APPS__{app}__LOGIN": json.dumps(given),
+    }
+
+
+WEAK_LOGINS = {
+    "short secret": {"secret": "x1y2z3" * 5},
+    "secret of few characters": {"secret": "ab" * 40},
+    "empty secret": {"secret": ""},
+    "no key": {},
+    "two keys": {"secret": "0123456789abcdef" * 2, "jwks_url": "https://login.test/keys"},
+    "secret as key": {"public_key": "0123456789abcdef" * 2},
+    "private key": {"public_key": "-----BEGIN PRIVATE KEY-----\nMIIE"},
+    "no https": {"jwks_url": "ftp://login.test/keys"},
+}
+
+
+@pytest.mark.parametrize("weak", WEAK_LOGINS.values(), ids=WEAK_LOGINS)
+def test_a_login_that_proves_nothing_stops_the_start(folder, weak):
+    """A login without one good key is told by its name, and the key is not."""
+    with pytest.raises(ConfigurationError) as caught:
+        clients_of(read(folder, **login(**weak)), ApiKeys(Database("sqlite:///none.db")))
+    told = "\n".join(caught.value.faults)
+    assert told.startswith("apps.default.login"), told
+    assert not any(value and str(value)[:12] in told for value in weak.values())
+
+
+def test_users_need_a_login_and_a_login_its_mode(folder):
+    """Where users may call, each app has its login; a login that nobody may use is a fault too, and open stands alone."""
+    fault = "apps.default.login: it and auth.mode = jwt belong together"
+    assert fault in faults(folder, PAYPLAT_AUTH__MODE="jwt")
+    assert fault in faults(folder, **login(secret=SECRET) | {"PAYPLAT_AUTH__MODE": "api_key"})
+    assert "auth.mode" in faults(folder, PAYPLAT_AUTH__MODE='["open", "api_key"]')
+    assert "auth.mode" in faults(folder, PAYPLAT_AUTH__MODE="[]")
+
+
+def test_two_apps_have_two_logins(folder):
+    """Two apps whose tokens could be for either do not start."""
+    other = {"PAYPLAT_APPS__OTHER__ENDPOINTS__MAIN__URL": "https://other.test/"}
+    other["PAYPLAT_APPS__OTHER__ENDPOINTS__MAIN__SECRET"] = other_secret()
+    settings = read(folder, **(login(secret=SECRET) | login("OTHER", secret=SECRET) | other))
+    with pytest.raises(ConfigurationError, match="the same issuer and audience"):
+        clients_of(settings, ApiKeys(Database("sqlite:///none.db")))
+
+
+def test_production_opens_for_clients_that_are_known(folder):
+    """With users and backends that show who they are, production has nothing against its clients."""
+    told = faults(
+        folder, PAYPLAT_ENVIRONMENT="production", PAYPLAT_SERVER__PORT="x", **login(secret=SECRET)
+    )
+    assert "auth" not in told
+    assert "login" not in told
 
 
 def endpoint(**options: object) -> dict[str, str]:

@@ -21,8 +21,8 @@ FLOORS = {
     6: "registry terminal",
     5: "handlers.*",
     4: "attempts deliveries duties lanes reconcile sweeps trigger",
-    3: "checks decisions endpoints events orders records refunds rows timeline",
-    2: "database group_commit leases migrations.* outbound schema",
+    3: "api_keys checks clients decisions endpoints events orders records refunds rows timeline",
+    2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
     0: "errors money provider purchase retry seam strict_json",
 }

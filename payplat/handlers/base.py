@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from payplat import errors, seam, strict_json
+from payplat.clients import Client, Clients, Scope
 from payplat.purchase import Inbound
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,6 +39,8 @@ ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
     errors.StillRunning: ErrorAnswer(409, "still_running"),
     errors.OrderClosed: ErrorAnswer(409, "order_closed"),
     errors.Conflict: ErrorAnswer(409, "conflict"),
+    errors.UnknownClient: ErrorAnswer(401, "unknown_client"),
+    errors.NotPermitted: ErrorAnswer(403, "not_permitted"),
     errors.NotAuthentic: ErrorAnswer(400, "not_authentic"),
     errors.UnknownOrder: ErrorAnswer(404, "unknown_order"),
     errors.AnotherOrder: ErrorAnswer(409, "another_order"),
@@ -114,6 +117,13 @@ class BaseHandler(RequestHandler):
         else:
             self._body += chunk
 
+    async def admit(self, scope: Scope) -> Client:
+        """Return who calls, who may do this; raises UnknownClient, NotPermitted, ProviderUnavailable."""
+        clients: Clients = self.settings["clients"]
+        client = await clients.authenticate(self.request.headers.get("Authorization", ""))
+        client.require(scope)
+        return client
+
     @property
     def inbound(self) -> Inbound:
         """The request as a provider may see it; raises BodyTooLarge."""
@@ -143,6 +153,8 @@ class BaseHandler(RequestHandler):
         self.set_status(told.status)
         # Tornado has cleared all headers before it comes here.
         self.set_header("X-Request-Id", getattr(self, "request_id", ""))
+        if told.status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
         if told.status == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods))
         self.tell_error(told, error)

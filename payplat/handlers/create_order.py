@@ -8,17 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from payplat import seam
 from payplat.catalogue import Catalogue
-from payplat.errors import InvalidRequest, OrderClosed
+from payplat.clients import Scope
+from payplat.errors import InvalidRequest, NotPermitted, OrderClosed
 from payplat.handlers.factory import Channel
 from payplat.handlers.orders import order_answer
 from payplat.handlers.pay import PREPARING_SECONDS, AbstractPay
 from payplat.orders import Orders
-from payplat.purchase import Order, Prepared, Status
+from payplat.purchase import RECEIVER, Order, Prepared, Status
 from payplat.reconcile import first_check
 from payplat.rows import Draft
 from payplat.settings import Settings
 
-_Receiver = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
+_Receiver = Annotated[str, Field(pattern=RECEIVER)]
 _KEY_LENGTH = 255
 
 
@@ -56,8 +57,11 @@ class CreateOrder(AbstractPay):
 
     async def post(self) -> None:
         """Open the order, prepare the payment, answer 201."""
+        self.client = await self.admit(Scope.BUY)
         request = self.read_json(OrderRequest)
         channel = self._channel(request)
+        if not self.client.acts_for(request.receiver):
+            raise NotPermitted("A user buys for himself.", field="receiver")
         self.channel, self.provider = channel.name, channel.provider
         order, is_new = await self.orders.open(self._draft(request, channel))
         payment = await self._payment(order, is_new=is_new)
@@ -75,7 +79,7 @@ class CreateOrder(AbstractPay):
 
     def _channel(self, request: OrderRequest) -> Channel:
         channel = self.channels.get(request.channel)
-        if channel is None:
+        if channel is None or not self.client.acts_in(channel.settings.app):
             raise InvalidRequest("This channel is not open.", field="channel")
         if request.method not in (None, *channel.provider.methods):
             raise InvalidRequest("The channel has no such method.", field="method")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from payplat.clients import Scope
 from payplat.errors import InvalidRequest
 from payplat.events import Events
 from payplat.handlers.base import BaseHandler
@@ -33,8 +34,9 @@ class EventsHandler(BaseHandler):
 
         ``next`` is what to send as ``after`` next time; null on an empty page: keep what you sent.
         """
+        client = await self.admit(Scope.EVENTS)
         request = self.read_query(EventsRequest)
-        if request.app not in self.apps:
+        if request.app not in self.apps or not client.acts_in(request.app):
             raise InvalidRequest("There is no such app.", field="app")
         page = await self.events.page(request.app, request.after, request.type, request.limit)
         last = page.events[-1]["id"] if page.events else None

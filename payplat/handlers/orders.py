@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from payplat.clients import Scope
 from payplat.errors import OrderNotFound
 from payplat.handlers.base import BaseHandler
 from payplat.orders import Orders, fits
@@ -41,11 +42,15 @@ class OrderHandler(BaseHandler):
         self.orders, self.reconciler, self.timeline = orders, reconciler, timeline
 
     async def get(self, order_no: str) -> None:
-        """Answer the order and its timeline, oldest first; 404 when there is none.
+        """Answer the order; 404 when there is none, or another client's. All but users get its timeline, oldest first.
 
         The provider is asked about a pending one first, within bounds: who looks has often just paid.
         """
-        if not fits(order_no):
+        client = await self.admit(Scope.READ)
+        order = await self.orders.get(order_no) if fits(order_no) else None
+        if order is None or not client.sees(order):
             raise OrderNotFound
-        order = await self.reconciler.refresh(await self.orders.get(order_no))
-        self.answer(200, {**order_answer(order), "timeline": await self.timeline.read(order)})
+        told = order_answer(await self.reconciler.refresh(order))
+        if client.receiver is None:
+            told["timeline"] = await self.timeline.read(order)
+        self.answer(200, told)

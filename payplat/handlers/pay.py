@@ -7,6 +7,7 @@ import structlog
 from prometheus_client import Counter
 
 from payplat import seam
+from payplat.clients import ANYBODY, Client, Scope
 from payplat.decisions import Result, Settled
 from payplat.errors import (
     AlreadyPaid,
@@ -67,6 +68,8 @@ class AbstractPay(BaseHandler):
     channel: str
     provider: Provider
     orders: Orders
+    # A provider's notice proves itself, and may be about anybody's order.
+    client: Client = ANYBODY
 
     @classmethod
     def make_provider(cls, settings: Any, account: Account) -> Provider:
@@ -86,7 +89,9 @@ class AbstractPay(BaseHandler):
         self.orders, self.wake = orders, wake
 
     async def post(self) -> None:
-        """Take the step of the URL."""
+        """Take the step of the URL; who submits evidence must be a client of ours."""
+        if self.step == "verify_order":
+            self.client = await self.admit(Scope.BUY)
         await getattr(self, self.step)()
 
     async def create_order(self, order: Order) -> Prepared:
@@ -120,9 +125,9 @@ class AbstractPay(BaseHandler):
         raise NotImplementedError
 
     async def find_order(self, order_no: str) -> Order:
-        """Return the order that a client names; raises OrderNotFound, also for one of another channel."""
+        """Return the order that is named; raises OrderNotFound, also for one of another channel or client."""
         order = await self.orders.get(order_no) if fits(order_no) else None
-        if order is None or order.channel != self.channel:
+        if order is None or order.channel != self.channel or not self.client.sees(order):
             raise OrderNotFound
         return order
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, select, text, update
 
 from payplat import deliveries, seam
+from payplat.api_keys import ApiKeys
 from payplat.deliveries import Ended, resend_all
 from payplat.models import DELIVERIES, DUTIES, EVENTS, TIMELINE
 from payplat.rows import event_rows
@@ -100,6 +101,27 @@ async def test_exhausted_deliveries_of_a_time_are_sent_again(client, stage, orde
     assert ended.stdout == "2 deliveries are due again\n"
     assert await due(stage) == [(i, f"default/{e}") for i in ids[1:3] for e in ("main", "stock")]
     assert await client.count("timeline", "what='resent' AND actor='operator'") == 4
+
+
+async def test_keys_are_made_shown_and_ended(client, stage, command, typed):
+    """`keys create` shows a key once, `list` never, `rotate` makes its successor, `revoke` ends it; all take effect."""
+    made = (await command("keys", "create", "--scope", "read", "--note", "shop")).stdout.strip()
+    assert re.fullmatch(r"payplat_[0-9a-f]{12}_[0-9a-f]{64}", made)
+    keys = ApiKeys(stage.platform.database)
+    found = await keys.find(made)
+    assert (found.app, found.scopes) == ("default", {"read"})
+    successor = (await typed("keys", "rotate", found.key_id, "--overlap", "0")).stdout.strip()
+    listed = json.loads((await typed("keys", "list", "--json")).stdout)
+    assert [(row["scopes"], row["note"]) for row in listed] == [("read", "shop")] * 2
+    assert sum(row["ends_at"] is None for row in listed) == 1
+    assert made[-64:] not in str(listed)
+    fresh = ApiKeys(stage.platform.database)
+    assert await fresh.find(made) is None
+    ended = await typed("keys", "revoke", (await fresh.find(successor)).key_id)
+    assert ended.returncode == 0
+    assert await ApiKeys(stage.platform.database).find(successor) is None
+    assert (await typed("keys", "create", "--app", "nobody")).returncode == 2
+    assert (await typed("keys", "revoke", "0" * 12)).returncode == 1
 
 
 @pytest.mark.parametrize("lost", [0, 1])
