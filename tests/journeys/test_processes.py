@@ -45,6 +45,24 @@ async def test_a_request_in_hand_is_answered(client, stage, database_url):
         assert (await asked).status == 201
 
 
+@on_mariadb  # SQLite takes one serve process
+@pytest.mark.parametrize("method", ["app", "qr"])
+async def test_one_key_over_four_processes(client, stage, database_url, method):
+    """Fifty requests at once with one key, over four processes, open one order; all that are answered have the same."""
+    arguments = ("serve", "--processes", "4", "--no-worker")
+    async with payplat(stage.folder, *arguments, PAYPLAT_DATABASE__URL=database_url) as service:
+        away = Client(service)
+        replies = await asyncio.gather(*(away.create(key="k", method=method) for _ in range(50)))
+        repeated = await away.create(key="k", method=method)
+        other = await away.create(key="k", method=method, quantity=2)
+    told = {reply.body for reply in [*replies, repeated] if reply.status == 201}
+    assert len(told) == 1
+    assert repeated.status == 201
+    assert {r.json.get("code") for r in replies if r.status != 201} <= {"still_running"}
+    assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
+    assert await client.count("orders") == 1
+
+
 async def test_a_worker_is_enough_to_deliver(client, stage, database_url):
     """A serve process without worker takes the payment, a worker process delivers it."""
     async with payplat(stage.folder, "worker", PAYPLAT_DATABASE__URL=database_url) as worker:
