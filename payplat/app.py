@@ -23,6 +23,7 @@ from payplat.duties import Duties
 from payplat.endpoints import Endpoint
 from payplat.errors import ConfigurationError, Draining
 from payplat.events import Events
+from payplat.explanation import Explanations
 from payplat.handlers.base import NotFoundHandler
 from payplat.handlers.create_order import CreateOrder
 from payplat.handlers.events import EventsHandler
@@ -106,7 +107,6 @@ def make_router(platform: Platform) -> RuleRouter:
     """Return the routes: the factory first, then the doors that serve all channels."""
     shared = {"orders": platform.orders, "wake": platform.wake}
     catalogue = {"catalogue": platform.catalogue, "settings": platform.settings}
-    timeline = Timeline(platform.database)
     application = Application(
         [
             (
@@ -120,7 +120,8 @@ def make_router(platform: Platform) -> RuleRouter:
                 {
                     "orders": platform.orders,
                     "reconciler": platform.reconciler,
-                    "timeline": timeline,
+                    "timeline": Timeline(platform.database),
+                    "explanations": Explanations(platform.database),
                 },
             ),
             (

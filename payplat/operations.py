@@ -1,15 +1,22 @@
 """What operators do by hand: deliveries and duties again, endpoints paused and resumed, held orders decided."""
 
-from typing import Annotated
+import json
+import os
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from payplat import api_keys, app, duties, endpoints, seam
 from payplat.attempts import Attempt
 from payplat.clients import Scope
 from payplat.database import Database
 from payplat.deliveries import Ended, list_deliveries, resend, resend_all
-from payplat.orders import Orders
+from payplat.explanation import Explanations, Language
+from payplat.handlers.orders import order_answer
+from payplat.orders import Orders, list_orders
+from payplat.purchase import Order, Status
 from payplat.settings import Settings
 from payplat.terminal import (
     AsJson,
@@ -17,11 +24,13 @@ from payplat.terminal import (
     configured,
     fail,
     out,
+    print_json,
     print_rows,
     run,
     time_option,
     with_database,
 )
+from payplat.timeline import Timeline
 from payplat.trigger import made_up_order, read_order
 from payplat.trigger import trigger as send_test_event
 
@@ -30,7 +39,11 @@ deliveries_cli = typer.Typer(
 )
 duties_cli = typer.Typer(name="duties", help="What is owed to providers.", no_args_is_help=True)
 endpoints_cli = typer.Typer(name="endpoints", help="Where merchants learn.", no_args_is_help=True)
-orders_cli = typer.Typer(name="orders", help="Orders that are held.", no_args_is_help=True)
+orders_cli = typer.Typer(
+    name="orders",
+    help="Orders: where they are, and what becomes of held ones.",
+    no_args_is_help=True,
+)
 keys_cli = typer.Typer(name="keys", help="API keys of the apps' backends.", no_args_is_help=True)
 EndpointName = Annotated[str, typer.Argument(help="Which one: app/name.")]
 
@@ -187,6 +200,43 @@ def endpoints_resume(endpoint: EndpointName, config: ConfigFile = None) -> None:
     out.print(f"{endpoint} is open")
 
 
+@orders_cli.command("list")
+def orders_list(
+    config: ConfigFile = None,
+    status: Annotated[Status | None, typer.Option(help="How they stand.")] = None,
+    receiver: Annotated[str | None, typer.Option(help="Whose they are.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest orders."""
+    settings, _ = configured(config)
+    rows = run(with_database(settings, lambda d: list_orders(d, status, receiver, limit)))
+    names = ("order_no", "status", "channel", "product_id", "amount", "currency", "receiver")
+    print_rows(rows, names, as_json=as_json)
+
+
+@orders_cli.command("show")
+def orders_show(
+    order_no: str,
+    config: ConfigFile = None,
+    lang: Annotated[Language | None, typer.Option(help="Otherwise your locale's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell why an order is where it is, what happens next and when, and what has happened to it."""
+    settings, _ = configured(config)
+    order, explanation, moments = run(with_database(settings, lambda d: _story(d, order_no)))
+    if as_json:
+        print_json({**order_answer(order), "explanation": explanation, "timeline": moments})
+        return
+    language = lang or (Language.ZH if os.environ.get("LANG", "").startswith("zh") else Language.EN)
+    out.print(explanation[language], highlight=False, soft_wrap=True, markup=False)
+    table = Table("at", "what", "by", "detail")
+    for moment in moments:
+        detail = json.dumps(moment["detail"], ensure_ascii=False) if moment["detail"] else ""
+        table.add_row(moment["at"], moment["what"], moment["actor"], Text(detail))
+    out.print(table)
+
+
 @orders_cli.command("release")
 def orders_release(order_no: str, config: ConfigFile = None) -> None:
     """Deliver an order that is held because it was paid too late."""
@@ -201,6 +251,14 @@ def orders_refund(order_no: str, config: ConfigFile = None) -> None:
     settings, _ = configured(config)
     run(with_database(settings, lambda d: _orders(d, settings).give_back(order_no, "operator")))
     out.print(f"the money of order {order_no} is on its way back")
+
+
+async def _story(
+    database: Database, order_no: str
+) -> tuple[Order, dict[str, str], list[dict[str, Any]]]:
+    order = await Orders(database, {}).get(order_no)
+    told = await Explanations(database).explain(order)
+    return order, told, await Timeline(database).read(order)
 
 
 def _show(key: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -316,6 +316,18 @@ async def _first(connection: AsyncConnection, draft: Draft) -> Row[Any]:
         key=draft.idempotency_key,
     )
     return found[0]
+
+
+async def list_orders(
+    database: Database, status: Status | None, receiver: str | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Return orders, the newest first."""
+    wanted = select(ORDERS).order_by(ORDERS.c.order_no.desc()).limit(limit)
+    if status is not None:
+        wanted = wanted.where(ORDERS.c.status == status)
+    if receiver is not None:
+        wanted = wanted.where(ORDERS.c.receiver == receiver)
+    return (await database.read(lambda c: c.execute(wanted))).all()
 
 
 def fits(order_no: str) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from payplat.clients import Scope
 from payplat.errors import OrderNotFound
+from payplat.explanation import Explanations
 from payplat.handlers.base import BaseHandler
 from payplat.orders import Orders, fits
 from payplat.purchase import Order
@@ -37,12 +38,21 @@ def order_answer(order: Order) -> dict[str, Any]:
 class OrderHandler(BaseHandler):
     """One order."""
 
-    def initialize(self, orders: Orders, reconciler: Reconciler, timeline: Timeline) -> None:
-        """Receive the ledger, who asks the providers, and the timeline."""
-        self.orders, self.reconciler, self.timeline = orders, reconciler, timeline
+    def initialize(
+        self,
+        orders: Orders,
+        reconciler: Reconciler,
+        timeline: Timeline,
+        explanations: Explanations,
+    ) -> None:
+        """Receive the ledger, who asks the providers, and who tells what happened and why."""
+        self.orders, self.reconciler = orders, reconciler
+        self.timeline, self.explanations = timeline, explanations
 
     async def get(self, order_no: str) -> None:
-        """Answer the order; 404 when there is none, or another client's. All but users get its timeline, oldest first.
+        """Answer the order; 404 when there is none, or another client's. All but users get its story too.
+
+        That is ``explanation``, why it is where it is and what happens next, and ``timeline``, oldest first.
 
         The provider is asked about a pending one first, within bounds: who looks has often just paid.
         """
@@ -50,7 +60,9 @@ class OrderHandler(BaseHandler):
         order = await self.orders.get(order_no) if fits(order_no) else None
         if order is None or not client.sees(order):
             raise OrderNotFound
-        told = order_answer(await self.reconciler.refresh(order))
+        order = await self.reconciler.refresh(order)
+        told = order_answer(order)
         if client.receiver is None:
+            told["explanation"] = await self.explanations.explain(order)
             told["timeline"] = await self.timeline.read(order)
         self.answer(200, told)
