@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from sqlalchemy import select
 from standardwebhooks import Webhook
 
+from payplat import seam
 from payplat.deliveries import resend
+from payplat.models import ATTEMPTS, DELIVERIES
 
 
 async def paid(client, stage) -> str:
@@ -83,13 +86,31 @@ async def test_a_merchant_that_is_down_is_told_when_it_is_back(client, stage):
 @pytest.fixture
 def overrides(request) -> dict[str, str]:
     """Impatient schedules, and few attempts where a test waits for the last one."""
-    few = "exhausted" in request.node.name
+    few, patient = ("exhausted" in request.node.name, "patience" in request.node.name)
     return {
         "PAYPLAT_DELIVERY__BASE_SECONDS": "0.1",
-        "PAYPLAT_DELIVERY__CAP_SECONDS": "0.3",
+        "PAYPLAT_DELIVERY__CAP_SECONDS": "60" if patient else "0.3",
         "PAYPLAT_DELIVERY__TIMEOUT_SECONDS": "2",
         "PAYPLAT_DELIVERY__ATTEMPTS": "3" if few else "100",
     }
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(2, (2, 60)), (86_400, (59, 60))])
+async def test_a_merchant_that_asks_for_patience(client, stage, asked, waits):
+    """An endpoint is left alone for as long as it asks, but never for longer than the schedule's cap."""
+    stage.merchant.misbehave("429", seconds=asked)
+    await paid(client, stage)
+    failed = select(DELIVERIES.c.due_at, ATTEMPTS.c.at).join(
+        ATTEMPTS, ATTEMPTS.c.delivery_id == DELIVERIES.c.id
+    )
+    failed = failed.where(DELIVERIES.c.failures == 1, DELIVERIES.c.lease_token.is_(None))
+    row = await client.until(lambda: _first(stage, failed))
+    least, most = waits
+    assert least - 1 <= (row.due_at - row.at) / seam.SECOND <= most + 1
+
+
+async def _first(stage, statement):
+    return (await stage.platform.database.read(lambda c: c.execute(statement))).first()
 
 
 async def test_exhausted_deliveries_are_visible_and_can_be_sent_again(client, stage):

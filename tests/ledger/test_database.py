@@ -225,6 +225,33 @@ async def test_callers_who_leave_give_back_their_connections(ledger_url):
     await narrow.close()
 
 
+# --- Rows that others hold ---
+
+
+@on_mariadb
+async def test_a_row_that_is_not_let_go(ledger, twin):
+    """Who waits in vain for another's row begins again from the start, and gets it when it is free."""
+    order, taken, tries = await ledger.open(), asyncio.Event(), []
+    wanted = select(ORDERS).where(ORDERS.c.order_no == order.order_no).with_for_update()
+
+    async def hold(connection):
+        await connection.execute(wanted)
+        taken.set()
+        while len(tries) < 2:
+            await asyncio.sleep(0.01)
+
+    async def wait(connection):
+        tries.append(1)
+        await connection.execute(text("SET innodb_lock_wait_timeout = 1"))
+        return (await connection.execute(wanted)).one().order_no
+
+    holding = asyncio.create_task(ledger.database.transaction(hold))
+    await taken.wait()
+    assert await twin.database.transaction(wait) == order.order_no
+    assert len(tries) == 2
+    await holding
+
+
 # --- Broken connections ---
 
 
