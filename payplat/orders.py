@@ -8,19 +8,20 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
 from payplat.decisions import Case, Result, Settled
-from payplat.errors import Conflict, IdempotencyMismatch, OrderNotFound, Overloaded, StillRunning
+from payplat.errors import Conflict, IdempotencyMismatch, OrderNotFound, StillRunning
 from payplat.group_commit import GroupCommit
-from payplat.models import DUTIES, EVIDENCE, ORDERS, PAYMENTS, TIMELINE
-from payplat.purchase import Evidence, Order, Source, State, Status, Verdict
+from payplat.models import DUTIES, ORDERS, PAYMENTS
+from payplat.purchase import Order, State, Status, Verdict
 from payplat.records import ORDERS_BY_NO, Loaded, Records, fetch
-from payplat.rows import Draft, Terms, draft_row, evidence_row, order_of, timeline_row, waiting_row
+from payplat.rows import Draft, Terms, draft_row, evidence_row, order_of
+from payplat.waiting import Waiting
 
 _OWED_BACK = select(DUTIES.c.status).where(
     DUTIES.c.order_no == bindparam("order_no"), DUTIES.c.what == "refund"
@@ -30,11 +31,6 @@ _BY_IDEMPOTENCY_KEY = select(ORDERS).where(
     ORDERS.c.receiver == bindparam("receiver"),
     ORDERS.c.idempotency_key == bindparam("key"),
 )
-_WAITING = select(EVIDENCE).where(
-    EVIDENCE.c.order_no == bindparam("order_no"), EVIDENCE.c.state == "waiting"
-)
-# One order's clients may leave this many receipts unexamined.
-_MOST_WAITING = 8
 log = structlog.get_logger("payplat")
 PUT_ASIDE = Counter(
     "payplat_put_aside_total", "Authentic evidence that a person must look at.", ["kind", "result"]
@@ -50,6 +46,7 @@ class Orders:
 
     def __init__(self, database: Database, terms: Mapping[str, Terms]) -> None:
         self._database, self._records = database, Records(database, terms)
+        self.waiting = Waiting(database)
         self._open = GroupCommit(self._open_batch)
         self._settle = GroupCommit(self._settle_batch)
 
@@ -156,58 +153,6 @@ class Orders:
 
         return await self._database.transaction(body)
 
-    async def keep(self, order: Order, evidence: Evidence, due_at: int) -> None:
-        """Keep what a client submitted while its provider cannot tell; the job asks about it from ``due_at`` on.
-
-        Raises Overloaded when too much waits for this order already.
-        """
-
-        async def body(connection: AsyncConnection) -> None:
-            # Locked, so that two who keep at once count each other's.
-            await fetch(connection, ORDERS_BY_NO.with_for_update(), order_nos=[order.order_no])
-            known = await fetch(connection, _WAITING, order_no=order.order_no)
-            if any(row.sha256 == evidence.sha256 for row in known):
-                return
-            if len(known) >= _MOST_WAITING:
-                raise Overloaded("Too many receipts of this order wait already.")
-            row = waiting_row(order, evidence, seam.now())
-            await connection.execute(_wait_again(row))
-            await connection.execute(self._database.insert_new(EVIDENCE), [row])
-            # Whoever asks about the order now has not seen this evidence, so its claim ends here.
-            soon = {"waits": 1, "next_check_at": due_at, "lease_token": None}
-            mine = ORDERS.c.order_no == order.order_no
-            await connection.execute(update(ORDERS).where(mine).values(soon))
-            line = timeline_row(order, seam.now(), "evidence_waiting", evidence.source.value, {})
-            await connection.execute(insert(TIMELINE), [line])
-
-        await self._database.transaction(body)
-
-    async def waiting(self, order: Order) -> list[Evidence]:
-        """Return the evidence of this order that its provider must still be asked about."""
-        rows = await self._database.read(
-            lambda c: fetch(c, _WAITING.order_by(EVIDENCE.c.id), order_no=order.order_no)
-        )
-        return [Evidence(Source(row.source), bytes(row.raw)) for row in rows]
-
-    async def answered(self, order: Order, evidence: Evidence, reason: str) -> None:
-        """Say that waiting evidence needs no more asking: settled, or ``reason`` tells why it is of no use."""
-        state = "quarantined" if reason else "used"
-        this = (
-            EVIDENCE.c.kind == order.kind,
-            EVIDENCE.c.environment == order.environment,
-            EVIDENCE.c.sha256 == evidence.sha256,
-            EVIDENCE.c.state == "waiting",
-        )
-        detail = {"reason": reason, "evidence": evidence.sha256}
-        line = timeline_row(order, seam.now(), "evidence_refused", "reconcile", detail)
-
-        async def body(connection: AsyncConnection) -> None:
-            changed = update(EVIDENCE).where(*this).values(state=state, reason=reason)
-            if (await connection.execute(changed)).rowcount and reason:
-                await connection.execute(insert(TIMELINE), [line])
-
-        await self._database.transaction(body)
-
     async def drain(self) -> None:
         """Take no more work and finish what was taken."""
         await asyncio.gather(self._open.drain(), self._settle.drain())
@@ -294,16 +239,6 @@ def _without_order(loaded: Loaded, verdict: Verdict) -> Settled:
     is_news = is_payment or (verdict.refund is None and verdict.notice is None)
     is_alert = names_purchase and is_news
     return Settled(Result.UNKNOWN_ORDER if is_alert else Result.RECORDED, None)
-
-
-def _wait_again(row: Mapping[str, Any]) -> Any:
-    """Let evidence wait that was kept before and has helped nobody: unclaimed, or put aside with this very order."""
-    same = [EVIDENCE.c[name] == row[name] for name in ("kind", "environment", "sha256")]
-    put_aside = (EVIDENCE.c.state == "quarantined") & (EVIDENCE.c.order_no == row["order_no"])
-    waits = {"state": "waiting", "reason": "", "order_no": row["order_no"]}
-    return (
-        update(EVIDENCE).where(*same, (EVIDENCE.c.state == "unclaimed") | put_aside).values(waits)
-    )
 
 
 async def _first(connection: AsyncConnection, draft: Draft) -> Row[Any]:

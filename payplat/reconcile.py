@@ -101,7 +101,7 @@ class Reconciler:
         A check before its time leaves the order's schedule as it is: ``due_at`` stands.
         """
         order = order_of(row)
-        waiting = await self._orders.waiting(order) if order.waits else []
+        waiting = await self._orders.waiting.of(order) if order.waits else []
         # No answer is no verdict: what could not be asked stays as it is.
         is_open = not all([await self._examine(order, evidence) for evidence in waiting])
         if not waiting and order.status is Status.PENDING:
@@ -126,7 +126,7 @@ class Reconciler:
         except ProviderError as error:
             log.warning("check failed", order_no=order.order_no, reason=str(error))
             return False
-        await self._orders.answered(order, evidence, reason)
+        await self._orders.waiting.answered(order, evidence, reason)
         return True
 
     async def _look(self, order: Order) -> None:

@@ -21,7 +21,7 @@ FLOORS = {
     6: "registry terminal",
     5: "handlers.*",
     4: "attempts deliveries duties lanes reconcile sweeps trigger",
-    3: "api_keys checks clients decisions endpoints events explanation orders records refunds rows timeline",
+    3: "api_keys checks clients decisions endpoints events explanation orders records refunds rows timeline waiting",
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
     0: "errors money provider purchase retry seam strict_json",

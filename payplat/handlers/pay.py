@@ -158,7 +158,7 @@ class AbstractPay(BaseHandler):
         """Keep the evidence for the job, not before the provider wants to be asked again, and answer 202."""
         now = seam.now()
         due_at = min(max(now + FIRST_LOOK, retry_at or 0), now + LAST_LOOK)
-        await self.orders.keep(order, evidence, due_at)
+        await self.orders.waiting.keep(order, evidence, due_at)
         self.answer(202, order_answer(order))
 
     async def confirm(self, verdict: Verdict) -> Settled:

@@ -45,7 +45,7 @@ def _orders():
 
 async def keep(ledger, order, text="receipt", in_seconds=2):
     """Keep a receipt that is to be asked about in so many seconds."""
-    await ledger.orders.keep(order, receipt(text), seam.now() + in_seconds * SECOND)
+    await ledger.orders.waiting.keep(order, receipt(text), seam.now() + in_seconds * SECOND)
 
 
 async def row_of(ledger, order):
@@ -71,8 +71,8 @@ async def test_kept_evidence_waits(ledger):
     """The bytes are kept whole, the order will be asked about soon, and the story tells it."""
     order = await opened(ledger)
     due = seam.now() + 7
-    await ledger.orders.keep(order, receipt(), due)
-    assert await ledger.orders.waiting(order) == [receipt()]
+    await ledger.orders.waiting.keep(order, receipt(), due)
+    assert await ledger.orders.waiting.of(order) == [receipt()]
     (row,) = await ledger.rows("evidence")
     assert (row["state"], row["source"], row["raw"]) == ("waiting", "verify", b"receipt")
     assert (await ledger.now(order)).waits is True
@@ -94,7 +94,7 @@ async def test_a_lost_reply_keeps_once(ledger):
     order = await opened(ledger)
     with in_world(replies_lost()):
         await keep(ledger, order)
-    assert await ledger.orders.waiting(order) == [receipt()]
+    assert await ledger.orders.waiting.of(order) == [receipt()]
     assert len(await ledger.rows("timeline")) == 1
 
 
@@ -109,7 +109,7 @@ async def test_too_much_does_not_wait(ledger):
     await keep(ledger, order, "receipt 3")
     assert await ledger.snapshot() == before
     await keep(ledger, other, "another order's")
-    assert len(await ledger.orders.waiting(other)) == 1
+    assert len(await ledger.orders.waiting.of(other)) == 1
 
 
 async def test_the_bound_holds_between_processes(ledger, twin):
@@ -119,7 +119,7 @@ async def test_the_bound_holds_between_processes(ledger, twin):
     answers = await asyncio.gather(*race, return_exceptions=True)
     refused = [answer for answer in answers if answer is not None]
     assert {type(answer) for answer in refused} == {Overloaded}
-    assert len(await ledger.orders.waiting(order)) == 8
+    assert len(await ledger.orders.waiting.of(order)) == 8
     assert len(refused) == 12
 
 
@@ -141,7 +141,7 @@ async def test_evidence_of_no_use_may_become_useful(ledger, clock, store):
     await check(ledger, store)
     assert await kept(ledger, order) == ["quarantined"]
     await keep(ledger, order)
-    assert await ledger.orders.waiting(order) == [receipt()]
+    assert await ledger.orders.waiting.of(order) == [receipt()]
     clock.forward(3)
     await check(ledger, store)
     assert (await ledger.now(order)).status is Status.PAID
@@ -153,7 +153,7 @@ async def test_unclaimed_evidence_waits_for_its_claim(ledger):
     order = await opened(ledger)
     await ledger.settle(paid(order, order_no=None, evidence=receipt()))
     await keep(ledger, order)
-    assert await ledger.orders.waiting(order) == [receipt()]
+    assert await ledger.orders.waiting.of(order) == [receipt()]
 
 
 @pytest.mark.parametrize("make", [paid, lambda o: paid(o, quantity=2)], ids=["used", "aside"])
@@ -162,7 +162,7 @@ async def test_another_orders_evidence_is_not_taken(ledger, clock, store, make):
     order, other = await opened(ledger), await opened(ledger)
     await ledger.settle(make(other))
     (before,) = await ledger.rows("evidence", other)
-    await ledger.orders.keep(order, make(other).evidence, seam.now() + SECOND)
+    await ledger.orders.waiting.keep(order, make(other).evidence, seam.now() + SECOND)
     assert await ledger.rows("evidence", other) == [before]
     clock.forward(2)
     await check(ledger, store)
@@ -270,7 +270,7 @@ async def test_each_piece_is_asked_about_for_itself(ledger, clock, store):
     await check(ledger, store)
     row = await row_of(ledger, order)
     assert (row["status"], row["waits"], row["next_check_at"]) == ("paid", 0, None)
-    assert await ledger.orders.waiting(order) == []
+    assert await ledger.orders.waiting.of(order) == []
 
 
 @pytest.mark.parametrize("make", [paid, closed, lambda o: refund(o, whole=True)])
@@ -320,7 +320,7 @@ async def test_what_is_kept_meanwhile_is_not_lost(ledger, twin, clock, store):
     store.meanwhile = lambda: keep(twin, order, "second")
     clock.forward(3)
     await check(ledger, store)
-    assert [e.raw for e in await ledger.orders.waiting(order)] == [b"second"]
+    assert [e.raw for e in await ledger.orders.waiting.of(order)] == [b"second"]
     row = await row_of(ledger, order)
     assert (row["waits"], row["checks"]) == (1, 0)
     clock.forward(3)

@@ -123,7 +123,7 @@ class Play:
 
     async def _keep_receipt(self, who: int, order: int, receipt: str, seconds: int) -> str:
         due_at = self.world.now() + seconds * seam.SECOND
-        await self._processes[who].orders.keep(self.orders[order], kept(receipt), due_at)
+        await self._processes[who].orders.waiting.keep(self.orders[order], kept(receipt), due_at)
         return ""
 
     async def _look(self, who: int, order: int, answers: list[Answer]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Row, select
 from sqlalchemy.exc import NoResultFound
 
-from payplat import database, deliveries, duties, orders
+from payplat import database, deliveries, duties
 from payplat.database import Database
 from payplat.deliveries import Relay
 from payplat.duties import Duties
@@ -107,5 +107,5 @@ def small_limits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "_BACKOFF", Backoff(base=0, attempts=3))
         patch.setattr(duties, "BACKOFF", _TRIED)
-        patch.setattr(orders, "_MOST_WAITING", _MOST_WAITING)
+        patch.setattr(waiting, "_MOST_WAITING", _MOST_WAITING)
         yield

@@ -129,6 +129,6 @@ class Google(AbstractPay):
         bound = self.provider.bind(verdict, order)
         if bound.state is State.PENDING and not bound.objection and verdict.transaction_id:
             token = shown(verdict.transaction_id, order.order_no, Source.CALLBACK)
-            await self.orders.keep(order, token, seam.now() + FIRST_LOOK)
+            await self.orders.waiting.keep(order, token, seam.now() + FIRST_LOOK)
             return
         await self.confirm(bound)
