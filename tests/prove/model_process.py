@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Row, select
 from sqlalchemy.exc import NoResultFound
 
-from payplat import database, deliveries, duties
+from payplat import database, deliveries, duties, waiting
 from payplat.database import Database
 from payplat.deliveries import Relay
 from payplat.duties import Duties
