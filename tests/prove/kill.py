@@ -38,7 +38,7 @@ _MOST_TOLD = 5
 def main(arguments: list[str]) -> int:
     """Run the command line; return 0 when nothing was found, 1 when something was, 3 without a MariaDB to kill."""
     parser = argparse.ArgumentParser(prog="prove kill", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     # Requests and connections that a kill cuts off are no news.

@@ -27,7 +27,7 @@ _last: list[Episode] = []
 def main(arguments: list[str]) -> int:
     """Run the command line; return 0 when nothing was found and 1 when something was."""
     parser = argparse.ArgumentParser(prog="prove simulate", description=__doc__)
-    parser.add_argument("--orders", type=int, default=2000)
+    parser.add_argument("--orders", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
