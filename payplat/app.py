@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from payplat.handlers.factory import Channel, ChannelFactory
 from payplat.handlers.health import HealthHandler, ReadyHandler
 from payplat.handlers.orders import OrderHandler
 from payplat.lanes import Lane, Worker
+from payplat.limits import Limit
 from payplat.orders import Orders
 from payplat.provider import Provider
 from payplat.reconcile import MissedNotices, Reconciler
@@ -43,8 +45,6 @@ from payplat.timeline import Timeline
 
 log = structlog.get_logger("payplat")
 MAX_HEADER = 16 * 1024
-# The handlers refuse bodies over 64 KiB themselves, with an answer; this is where the connection is cut.
-HARD_BODY_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ def make_router(platform: Platform) -> RuleRouter:
         clients=platform.clients,
         running=platform.running,
         draining=platform.draining,
+        limits=limits_of(platform.settings),
+        trusted_proxies=platform.settings.server.trusted_proxies,
     )
     factory = ChannelFactory(application, platform.channels, shared)
     return RuleRouter([Rule(AnyMatches(), factory), Rule(AnyMatches(), application)])
@@ -148,13 +150,16 @@ def make_worker(platform: Platform) -> Worker:
 
 
 def make_server(platform: Platform) -> HTTPServer:
-    """Return the HTTP server with limits for slow and large senders; seconds and bytes."""
+    """Return the HTTP server with limits for slow and large senders."""
+    server = platform.settings.server
     return HTTPServer(
         make_router(platform),
         max_header_size=MAX_HEADER,
-        max_body_size=HARD_BODY_LIMIT,
-        body_timeout=10,
-        idle_connection_timeout=75,
+        # Our doors count a body as it comes; Tornado would refuse it first, and tell nobody why.
+        max_body_size=sys.maxsize,
+        body_timeout=server.body_seconds,
+        # Counts from the connection's last answer to the end of the next headers, however slowly they drip.
+        idle_connection_timeout=server.idle_seconds,
     )
 
 
@@ -239,6 +244,15 @@ def terms_of(settings: Settings) -> dict[str, Terms]:
             channel.gives_back,
         )
         for name, channel in settings.channels.items()
+    }
+
+
+def limits_of(settings: Settings) -> dict[str, Limit]:
+    """Return how often callers may come, by the name that a door's ``limit_keys`` uses."""
+    given = settings.limits
+    return {
+        "client": Limit("client", given.per_client_per_minute),
+        "forgeries": Limit("forgeries", given.forgeries_per_minute),
     }
 
 

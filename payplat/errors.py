@@ -4,6 +4,7 @@
     ├── ConfigurationError          the installation must not start
     ├── InvalidRequest              the caller's input is wrong; names the field
     │   ├── BodyTooLarge
+    │   ├── UnsupportedBody         compressed, or in parts
     │   ├── UnknownProduct
     │   └── IdempotencyMismatch     the same key came with another body
     ├── NotFound
@@ -14,6 +15,7 @@
     ├── UnknownClient               the caller does not show who it is
     ├── NotPermitted                the caller may not do this
     ├── NotAuthentic                evidence that its provider did not sign
+    ├── TooManyRequests             the caller's quota is used up; says when to come again
     ├── NotAccepted                 authentic evidence that must not pay this order
     │   ├── UnknownOrder            it names no order of ours
     │   ├── AnotherOrder            it names another order of ours
@@ -59,6 +61,10 @@ class BodyTooLarge(InvalidRequest):
     """The request body is too large."""
 
 
+class UnsupportedBody(InvalidRequest):
+    """The request body must come as it is: not compressed, and not in parts."""
+
+
 class UnknownProduct(InvalidRequest):
     """The app has no such product at this price."""
 
@@ -101,6 +107,14 @@ class NotPermitted(PayplatError):
 
 class NotAuthentic(PayplatError):
     """The evidence was not signed by its provider."""
+
+
+class TooManyRequests(PayplatError):
+    """There were too many requests; come again later."""
+
+    def __init__(self, limit: str, per_minute: int, seconds: int) -> None:
+        super().__init__()
+        self.limit, self.per_minute, self.seconds = limit, per_minute, seconds
 
 
 class NotAccepted(PayplatError):

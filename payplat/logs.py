@@ -37,3 +37,5 @@ def configure_logging(level: str = "INFO") -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # One line per request is for a proxy to write; here it would cost a tenth of the request.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
+    # One line for each broken or slow request, which anybody can send.
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     field_validator,
     model_validator,
@@ -49,6 +50,16 @@ class ServerSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    trusted_proxies: list[IPvAnyNetwork] = []
+    idle_seconds: float = Field(75, gt=0, le=3600)
+    body_seconds: float = Field(10, gt=0, le=600)
+
+
+class LimitSettings(Section):
+    """How often callers may come; each process counts for itself."""
+
+    per_client_per_minute: int = Field(6000, ge=1, le=1_000_000)
+    forgeries_per_minute: int = Field(60, ge=1, le=1_000_000)
 
 
 class DatabaseSettings(Section):
@@ -227,6 +238,7 @@ class Settings(Section):
     public_url: Url
     catalogue: str = "products.toml"
     server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
     database: DatabaseSettings = DatabaseSettings()
     auth: AuthSettings = AuthSettings()
     orders: OrderSettings = OrderSettings()

@@ -1,16 +1,44 @@
-"""JSON from outside, read strictly: no key twice, no number that is none, no depth without end."""
+"""JSON from outside, read strictly: no key twice, no odd number, no text that cannot be stored, no depth without end."""
 
 import json
 import math
+import re
 from typing import Any, NoReturn
+
+MOST_DEPTH = 64
+# More than any number of ours or theirs; reading one takes time that grows with the square of its digits.
+_MOST_DIGITS = 100
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def read(text: str) -> Any:
     """Return what the text says; raises ValueError that says what is wrong."""
     try:
-        return DECODER.decode(text)
+        found = DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    _check(found, MOST_DEPTH)
+    return found
+
+
+def _check(value: Any, depth: int) -> None:
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, dict | list):
+        if not depth:
+            raise ValueError("it is nested too deeply")
+        for inner in value:
+            _check(inner, depth - 1)
+        if isinstance(value, dict):
+            _check(list(value.values()), depth)
+
+
+def _check_text(text: str) -> None:
+    """Raise ValueError for what databases, logs and UTF-8 cannot hold."""
+    if "\0" in text:
+        raise ValueError("a text contains NUL")
+    if _SURROGATE.search(text):
+        raise ValueError("a text contains half a surrogate pair")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -18,6 +46,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key appears twice")
     return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("an integer is too large")
+    return int(text)
 
 
 def _finite(text: str) -> float:
@@ -32,5 +66,5 @@ def _no_number(constant: str) -> NoReturn:
 
 
 DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_number
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_no_number
 )

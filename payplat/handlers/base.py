@@ -12,6 +12,8 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from payplat import errors, seam, strict_json
 from payplat.clients import Client, Clients, Scope
+from payplat.handlers import fields
+from payplat.peers import household, peer_of
 from payplat.purchase import Inbound
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -31,6 +33,7 @@ class ErrorAnswer(NamedTuple):
 # Concrete before abstract: the first class that fits answers. Transient trouble is 5xx, so that providers come again.
 ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
     errors.BodyTooLarge: ErrorAnswer(413, "body_too_large"),
+    errors.UnsupportedBody: ErrorAnswer(415, "unsupported_body"),
     errors.UnknownProduct: ErrorAnswer(422, "unknown_product"),
     errors.IdempotencyMismatch: ErrorAnswer(422, "idempotency_mismatch"),
     errors.InvalidRequest: ErrorAnswer(400, "invalid_request"),
@@ -42,6 +45,7 @@ ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
     errors.UnknownClient: ErrorAnswer(401, "unknown_client"),
     errors.NotPermitted: ErrorAnswer(403, "not_permitted"),
     errors.NotAuthentic: ErrorAnswer(400, "not_authentic"),
+    errors.TooManyRequests: ErrorAnswer(429, "too_many_requests"),
     errors.UnknownOrder: ErrorAnswer(404, "unknown_order"),
     errors.AnotherOrder: ErrorAnswer(409, "another_order"),
     errors.AlreadyPaid: ErrorAnswer(409, "already_paid"),
@@ -84,8 +88,14 @@ class BaseHandler(RequestHandler):
     # What a door offers; Tornado's 405 does not say it.
     allowed_methods = ("GET",)
 
+    def set_default_headers(self) -> None:
+        """Give every answer the fields that all have, and take Tornado's version from it."""
+        self.clear_header("Server")
+        for name, value in fields.ALWAYS.items():
+            self.set_header(name, value)
+
     def prepare(self) -> None:
-        """Give the request its id and refuse a body that announces itself as too large."""
+        """Give the request its id, and refuse one too many or whose body announces itself as none of ours."""
         sent = self.request.headers.get("X-Request-Id", "")
         self.request_id = sent if _REQUEST_ID.fullmatch(sent) else seam.new_id()
         structlog.contextvars.clear_contextvars()
@@ -96,11 +106,28 @@ class BaseHandler(RequestHandler):
             self.set_header("Connection", "close")
         self._body = bytearray()
         announced = self.request.headers.get("Content-Length", "")
-        self._too_large = announced.isdecimal() and (
-            len(announced) > 9 or int(announced) > MAX_BODY
-        )
-        if self._too_large:
+        if announced.isdecimal() and (len(announced) > 9 or int(announced) > MAX_BODY):
             raise errors.BodyTooLarge
+        self._refuse_wrapped_bodies()
+        for limit, key in self.limit_keys().items():
+            self.settings["limits"][limit].spend(key)
+
+    def _refuse_wrapped_bodies(self) -> None:
+        headers = self.request.headers
+        if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise errors.UnsupportedBody(field="Content-Encoding")
+        if headers.get("Content-Type", "").strip().lower().startswith("multipart/"):
+            raise errors.UnsupportedBody(field="Content-Type")
+
+    @property
+    def peer(self) -> str:
+        """The address of who calls, behind the proxies that we trust."""
+        forwarded = self.request.headers.get("X-Forwarded-For", "")
+        return peer_of(self.request.remote_ip or "", forwarded, self.settings["trusted_proxies"])
+
+    def limit_keys(self) -> Mapping[str, str]:
+        """Return which limits the request counts against: a limit's name → whose bucket; a door for all has none."""
+        return {}
 
     def on_finish(self) -> None:
         """Count the request as answered."""
@@ -109,13 +136,14 @@ class BaseHandler(RequestHandler):
     def on_connection_close(self) -> None:
         """Forget a request whose sender has gone; what it began is finished all the same."""
         self.settings["running"].discard(self)
+        super().on_connection_close()
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body while it is small enough."""
-        if len(self._body) + len(chunk) > MAX_BODY:
-            self._too_large = True
-        else:
-            self._body += chunk
+        """Collect the body while it is small enough; answer at once when it is not, which ends the connection."""
+        self._body += chunk
+        if len(self._body) > MAX_BODY:
+            self._body.clear()
+            self.send_error(exc_info=(errors.BodyTooLarge, errors.BodyTooLarge(), None))
 
     async def admit(self, scope: Scope) -> Client:
         """Return who calls, who may do this; raises UnknownClient, NotPermitted, ProviderUnavailable."""
@@ -126,9 +154,7 @@ class BaseHandler(RequestHandler):
 
     @property
     def inbound(self) -> Inbound:
-        """The request as a provider may see it; raises BodyTooLarge."""
-        if self._too_large:
-            raise errors.BodyTooLarge
+        """The request as a provider may see it."""
         headers = {name.lower(): value for name, value in self.request.headers.get_all()}
         return Inbound(headers, self.request.query, bytes(self._body))
 
@@ -157,6 +183,9 @@ class BaseHandler(RequestHandler):
             self.set_header("WWW-Authenticate", "Bearer")
         if told.status == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods))
+        if isinstance(error, errors.TooManyRequests):
+            for name, value in fields.of_limit(error).items():
+                self.set_header(name, value)
         self.tell_error(told, error)
 
     def tell_error(self, told: ErrorAnswer, error: BaseException | None) -> None:
@@ -184,6 +213,14 @@ class BaseHandler(RequestHandler):
                 log.warning("refused", code=told.code, reason=str(value))
         elif not isinstance(value, HTTPError):
             log.error("uncaught", path=self.request.path, exc_info=(typ, value, tb))
+
+
+class ClientHandler(BaseHandler):
+    """The base of the doors for clients, who may come so often and no oftener."""
+
+    def limit_keys(self) -> Mapping[str, str]:
+        """Return the client's bucket."""
+        return {"client": household(self.peer)}
 
 
 class NotFoundHandler(BaseHandler):

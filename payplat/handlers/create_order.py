@@ -43,6 +43,8 @@ class OrderRequest(BaseModel):
 class CreateOrder(AbstractPay):
     """The door that opens orders for every channel; the body names the channel."""
 
+    step = "create_order"
+
     def initialize(  # type: ignore[override]
         self,
         channels: Mapping[str, Channel],

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from payplat.clients import Scope
 from payplat.errors import InvalidRequest
 from payplat.events import Events
-from payplat.handlers.base import BaseHandler
+from payplat.handlers.base import ClientHandler
 
 
 class EventsRequest(BaseModel):
@@ -22,7 +22,7 @@ class EventsRequest(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
-class EventsHandler(BaseHandler):
+class EventsHandler(ClientHandler):
     """The events of one app."""
 
     def initialize(self, events: Events, apps: Collection[str]) -> None:

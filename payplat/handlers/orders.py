@@ -5,7 +5,7 @@ from typing import Any
 from payplat.clients import Scope
 from payplat.errors import OrderNotFound
 from payplat.explanation import Explanations
-from payplat.handlers.base import BaseHandler
+from payplat.handlers.base import ClientHandler
 from payplat.orders import Orders, fits
 from payplat.purchase import Order
 from payplat.reconcile import Reconciler
@@ -35,7 +35,7 @@ def order_answer(order: Order) -> dict[str, Any]:
     }
 
 
-class OrderHandler(BaseHandler):
+class OrderHandler(ClientHandler):
     """One order."""
 
     def initialize(

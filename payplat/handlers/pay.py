@@ -1,6 +1,6 @@
 """AbstractPay: the steps of a purchase, in one place; a channel fills in what differs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import structlog
@@ -19,9 +19,10 @@ from payplat.errors import (
     ProviderUnavailable,
     UnknownOrder,
 )
-from payplat.handlers.base import BaseHandler
+from payplat.handlers.base import ClientHandler
 from payplat.handlers.orders import order_answer
 from payplat.orders import Orders, fits
+from payplat.peers import household
 from payplat.provider import Account, Provider
 from payplat.purchase import Evidence, Order, Prepared, State, Verdict
 from payplat.settings import ChannelSettings
@@ -56,7 +57,7 @@ class LogLimit:
 _forged_log = LogLimit(10.0)
 
 
-class AbstractPay(BaseHandler):
+class AbstractPay(ClientHandler):
     """One purchase: ``create_order`` → the user pays → ``respond_callback`` or ``verify_order`` → ``notify_delivery``.
 
     A channel subclasses this, names its ``settings_type``, makes its provider, and writes ``respond_callback`` and
@@ -66,6 +67,7 @@ class AbstractPay(BaseHandler):
     settings_type: ClassVar[type[ChannelSettings]]
     allowed_methods = ("POST",)
     channel: str
+    step: str
     provider: Provider
     orders: Orders
     # A provider's notice proves itself, and may be about anybody's order.
@@ -88,11 +90,29 @@ class AbstractPay(BaseHandler):
         self.channel, self.provider, self.step = channel, provider, step
         self.orders, self.wake = orders, wake
 
+    @property
+    def is_callback(self) -> bool:
+        """Whether the caller claims to be the provider."""
+        return self.step == "respond_callback"
+
+    def limit_keys(self) -> Mapping[str, str]:
+        """Return the client's bucket; a provider has none, for a genuine notice is never one too many."""
+        return {} if self.is_callback else super().limit_keys()
+
     async def post(self) -> None:
-        """Take the step of the URL; who submits evidence must be a client of ours."""
+        """Take the step of the URL; who submits evidence must be a client of ours.
+
+        A forged notice counts against who sent it. Raises TooManyRequests, which nobody logs, when it is one too many.
+        """
         if self.step == "verify_order":
             self.client = await self.admit(Scope.BUY)
-        await getattr(self, self.step)()
+        try:
+            await getattr(self, self.step)()
+        except NotAuthentic:
+            FORGED.labels(self.channel).inc()
+            if self.is_callback:
+                self.settings["limits"]["forgeries"].spend(household(self.peer))
+            raise
 
     async def create_order(self, order: Order) -> Prepared:
         """Ask the provider for what the client needs to pay ``order``, which is committed already.
@@ -177,13 +197,11 @@ class AbstractPay(BaseHandler):
         return settled
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        """Count what was refused; forged notices, which anybody can send, fill no log."""
-        if isinstance(value, NotAuthentic):
-            FORGED.labels(self.channel).inc()
-            if _forged_log.permits(self.channel):
-                log.warning("forged", channel=self.channel, peer=self.request.remote_ip)
-        else:
+        """Log what was refused; forged evidence, which anybody can send, fills no log."""
+        if not isinstance(value, NotAuthentic):
             super().log_exception(typ, value, tb)
+        elif _forged_log.permits(self.channel):
+            log.warning("forged", channel=self.channel, peer=self.peer)
 
     def notify_delivery(self, settled: Settled) -> None:
         """Wake the relay for the committed delivery; correctness never depends on it, and nobody waits for it."""

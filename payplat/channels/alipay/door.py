@@ -95,7 +95,8 @@ class Alipay(AbstractPay):
         if self.step != "respond_callback":
             return super().tell_error(told, error)
         # What is wrong with a notice is no fault of HTTP: Alipay looks at the word alone.
-        self.set_status(told.status if told.status >= 500 or told.status in (405, 413) else 200)
+        at_fault = told.status >= 500 or told.status in (405, 413, 415, 429)
+        self.set_status(told.status if at_fault else 200)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish("fail")
         return None

@@ -1,0 +1,41 @@
+"""Who calls: the address at the other end of the socket, or the one that a trusted proxy says stands behind it."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+def peer_of(socket_ip: str, forwarded_for: str, trusted: Iterable[Network]) -> str:
+    """Return the nearest address that is not a trusted proxy's, as text.
+
+    ``forwarded_for`` is ``X-Forwarded-For``: each proxy appends whom it heard, so only what stands to the right of an
+    address that nobody trusts is known; the left of it anybody could have written.
+    """
+    peer, hops = socket_ip, forwarded_for.split(",")
+    while hops and _is_one_of(peer, trusted) and _address(hops[-1]):
+        peer = hops.pop().strip()
+    return peer
+
+
+def household(peer: str) -> str:
+    """Return what counts as one caller: an IPv4 address, or the /64 network of an IPv6 one, for one line has it all."""
+    address = _address(peer)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((int(address) >> 64 << 64, 64)))
+    return str(address or peer)
+
+
+def _is_one_of(peer: str, networks: Iterable[Network]) -> bool:
+    address = _address(peer)
+    return address is not None and any(address in network for network in networks)
+
+
+def _address(text: str) -> Address | None:
+    """Read an address, None when it is none; sockets for both kinds write one of IPv4 as IPv6."""
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
