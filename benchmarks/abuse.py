@@ -113,8 +113,9 @@ def _measure(folder: Path, mariadb: MariaDB, given: argparse.Namespace) -> Seen:
     with ground.database(sales) as url:
         with Contestant("payplat").running(ground, url) as (pid, port):
             seen = asyncio.run(_run(ground, (pid, port), notices, given))
-        paid = sum(answer.body == b"success" for answer in seen.answers["notices"])
-        check(url, SETTLED + paid)
+        paid = [answer.body == b"success" for answer in seen.answers["notices"]]
+        if all(paid):  # otherwise a goal is missed, and what was not answered may be paid or not
+            check(url, SETTLED + len(paid))
     return seen
 
 

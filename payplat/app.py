@@ -137,6 +137,7 @@ def make_router(platform: Platform) -> RuleRouter:
         running=platform.running,
         draining=platform.draining,
         limits=limits_of(platform.settings),
+        suspects=asyncio.Lock(),
         trusted_proxies=platform.settings.server.trusted_proxies,
     )
     factory = ChannelFactory(application, platform.channels, shared)

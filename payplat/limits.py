@@ -22,16 +22,24 @@ class Limit:
 
     def spend(self, key: str) -> None:
         """Take a token from the key's bucket; raises TooManyRequests when it is empty."""
-        now = seam.now()
-        # Not past a minute, whatever the clock did: an empty bucket is full after a minute.
-        full_at = min(max(now, self._full_at.get(key, now)), now + MINUTE) + self._refill
-        if full_at > now + MINUTE:
-            seconds = -(-(full_at - now - MINUTE) // seam.SECOND)
+        lacking = self._lacking(key)
+        if lacking > MINUTE:
+            seconds = -(-(lacking - MINUTE) // seam.SECOND)
             raise TooManyRequests(self.name, self.per_minute, seconds)
-        self._full_at[key] = full_at
+        self._full_at[key] = seam.now() + lacking
         self._full_at.move_to_end(key)
         if len(self._full_at) > self._most_keys:
             self._full_at.popitem(last=False)
+
+    def is_used_up(self, key: str) -> bool:
+        """Tell whether the key's bucket is empty."""
+        return self._lacking(key) > MINUTE
+
+    def _lacking(self, key: str) -> int:
+        """Return how long the key's bucket would fill, in microseconds, after one more token was taken."""
+        now = seam.now()
+        # Not over a minute, whatever the clock did: an empty bucket is full after a minute.
+        return min(max(0, self._full_at.get(key, now) - now), MINUTE) + self._refill
 
     def __len__(self) -> int:
         """Return how many buckets there are."""
