@@ -249,10 +249,11 @@ def terms_of(settings: Settings) -> dict[str, Terms]:
 
 
 def limits_of(settings: Settings) -> dict[str, Limit]:
-    """Return how often callers may come, by the name that a door's ``limit_keys`` uses."""
+    """Return how often callers may come, by the limit's name."""
     given = settings.limits
     return {
         "client": Limit("client", given.per_client_per_minute),
+        "app": Limit("app", given.per_app_per_minute),
         "forgeries": Limit("forgeries", given.forgeries_per_minute),
     }
 

@@ -59,6 +59,7 @@ class LimitSettings(Section):
     """How often callers may come; each process counts for itself."""
 
     per_client_per_minute: int = Field(6000, ge=1, le=1_000_000)
+    per_app_per_minute: int = Field(60_000, ge=1, le=10_000_000)
     forgeries_per_minute: int = Field(60, ge=1, le=1_000_000)
 
 

@@ -13,6 +13,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from payplat import errors, seam, strict_json
 from payplat.clients import Client, Clients, Scope
 from payplat.handlers import fields
+from payplat.limits import Limit
 from payplat.peers import household, peer_of
 from payplat.purchase import Inbound
 
@@ -109,8 +110,6 @@ class BaseHandler(RequestHandler):
         if announced.isdecimal() and (len(announced) > 9 or int(announced) > MAX_BODY):
             raise errors.BodyTooLarge
         self._refuse_wrapped_bodies()
-        for limit, key in self.limit_keys().items():
-            self.settings["limits"][limit].spend(key)
 
     def _refuse_wrapped_bodies(self) -> None:
         headers = self.request.headers
@@ -124,10 +123,6 @@ class BaseHandler(RequestHandler):
         """The address of who calls, behind the proxies that we trust."""
         forwarded = self.request.headers.get("X-Forwarded-For", "")
         return peer_of(self.request.remote_ip or "", forwarded, self.settings["trusted_proxies"])
-
-    def limit_keys(self) -> Mapping[str, str]:
-        """Return which limits the request counts against: a limit's name → whose bucket; a door for all has none."""
-        return {}
 
     def on_finish(self) -> None:
         """Count the request as answered."""
@@ -144,13 +139,6 @@ class BaseHandler(RequestHandler):
         if len(self._body) > MAX_BODY:
             self._body.clear()
             self.send_error(exc_info=(errors.BodyTooLarge, errors.BodyTooLarge(), None))
-
-    async def admit(self, scope: Scope) -> Client:
-        """Return who calls, who may do this; raises UnknownClient, NotPermitted, ProviderUnavailable."""
-        clients: Clients = self.settings["clients"]
-        client = await clients.authenticate(self.request.headers.get("Authorization", ""))
-        client.require(scope)
-        return client
 
     @property
     def inbound(self) -> Inbound:
@@ -216,11 +204,26 @@ class BaseHandler(RequestHandler):
 
 
 class ClientHandler(BaseHandler):
-    """The base of the doors for clients, who may come so often and no oftener."""
+    """The base of the doors for clients, who show who they are and may come so often and no oftener."""
 
-    def limit_keys(self) -> Mapping[str, str]:
-        """Return the client's bucket."""
-        return {"client": household(self.peer)}
+    async def admit(self, scope: Scope) -> Client:
+        """Return who calls, who may do this; raises UnknownClient, NotPermitted, TooManyRequests, ProviderUnavailable.
+
+        Calls count for the client and its app. Those of strangers count for their address, and are nobody else's affair.
+        """
+        clients: Clients = self.settings["clients"]
+        limits: Mapping[str, Limit] = self.settings["limits"]
+        home = household(self.peer)
+        try:
+            client = await clients.authenticate(self.request.headers.get("Authorization", ""))
+        except errors.UnknownClient:
+            limits["client"].spend(home)
+            raise
+        limits["client"].spend(client.name or home)
+        if client.app is not None:
+            limits["app"].spend(client.app)
+        client.require(scope)
+        return client
 
 
 class NotFoundHandler(BaseHandler):

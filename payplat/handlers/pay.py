@@ -1,7 +1,7 @@
 """AbstractPay: the steps of a purchase, in one place; a channel fills in what differs."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import structlog
@@ -95,10 +95,6 @@ class AbstractPay(ClientHandler):
     def is_callback(self) -> bool:
         """Whether the caller claims to be the provider."""
         return self.step == "respond_callback"
-
-    def limit_keys(self) -> Mapping[str, str]:
-        """Return the client's bucket; a provider has none, for a genuine notice is never one too many."""
-        return {} if self.is_callback else super().limit_keys()
 
     async def post(self) -> None:
         """Take the step of the URL; who submits evidence must be a client of ours.

@@ -282,6 +282,35 @@ def statements(client) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
+class TestLimits:
+    """How often clients may come."""
+
+    @pytest.fixture
+    def overrides(self, overrides) -> dict[str, str]:
+        """Few calls for a client, some more for an app."""
+        few = {"PER_CLIENT_PER_MINUTE": "4", "PER_APP_PER_MINUTE": "9"}
+        return overrides | {f"PAYPLAT_LIMITS__{name}": value for name, value in few.items()}
+
+    async def test_each_client_counts_for_itself(self, client):
+        """A user or a stranger who came too often is told when to come again; others at his address are not."""
+
+        async def look(headers, times):
+            calls = [client.call("GET", f"/v1/orders/{NOBODY}", **headers) for _ in range(times)]
+            return [await call for call in calls]
+
+        replies = await look(USER, 6)
+        assert [reply.status for reply in replies] == [404] * 4 + [429] * 2
+        assert replies[-1].headers["RateLimit-Policy"] == '"client";q=4;w=60'
+        assert 0 < int(replies[-1].headers["Retry-After"]) <= 60
+        strangers = await look(bearer("x"), 6)
+        assert [reply.status for reply in strangers] == [401] * 4 + [429] * 2
+        assert [reply.status for reply in await look(bearer(token("player-2")), 4)] == [404] * 4
+        last = await look(bearer(token("player-3")), 3)
+        assert [reply.status for reply in last] == [404, 429, 429]
+        assert last[-1].headers["RateLimit-Policy"] == '"app";q=9;w=60'
+        assert [r.status for r in await look(bearer(await key_of(client, "other")), 2)] == [404] * 2
+
+
 class TestPublicKeys:
     """Logins that sign with a private key."""
 
