@@ -89,6 +89,25 @@ async def test_a_payment_at_the_last_moment_wins(client, stage, monkeypatch):
     await client.until(lambda: stage.merchant.fulfilled[order_no])
 
 
+async def test_a_payment_between_question_and_close_wins(client, stage, monkeypatch):
+    """When the buyer pays after the last question and before the close, which is refused, asking again finds it."""
+    stage.alipay.faults.notification(drop=True)
+    order_no = await client.entered()
+
+    class Paying(LaterWorld):
+        """The world in which that happens."""
+
+        async def reach(self, point: str) -> None:
+            """Pay before the close."""
+            if point == "before_close":
+                await stage.alipay.pay(order_no)
+
+    monkeypatch.setattr(seam, "world", Paying(1000))
+    await client.until(lambda: status_is(client, order_no, "paid"))
+    assert any(r.method == "alipay.trade.close" for r in stage.alipay.received)
+    assert stage.alipay.trade(order_no).status == "TRADE_SUCCESS"
+
+
 async def test_money_after_the_close_is_given_back_when_the_policy_says_so(
     client, stage, monkeypatch
 ):
