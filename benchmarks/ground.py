@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent
 _CONFIGURATION = f"""\
 environment = "sandbox"
 public_url = "http://127.0.0.1:1"
+[outbound]
+networks = ["127.0.0.0/8"]
 [apps.default.endpoints.main]
 url = "http://127.0.0.1:1/"
 secret = "file:endpoint"

@@ -83,7 +83,8 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     endpoints = endpoints_of(settings)
     delivery = settings.delivery
     backoff = delivery.backoff(delivery.attempts)
-    relay = Relay(database, endpoints, backoff, delivery.timeout_seconds)
+    opened = settings.outbound.networks
+    relay = Relay(database, endpoints, backoff, delivery.timeout_seconds, opened)
     orders = Orders(database, terms)
     providers = {name: channel.provider for name, channel in channels.items()}
     prompt: list[Lane] = []

@@ -114,7 +114,7 @@ def clients_of(settings: Settings, api_keys: ApiKeys) -> Clients:
     for name, app in settings.apps.items():
         if app.login is not None and "jwt" in settings.auth.mode:
             try:
-                logins[name] = login_of(app.login, name)
+                logins[name] = login_of(app.login, name, settings.outbound.networks)
             except ValueError as error:
                 faults.append(f"apps.{name}.login: {error}")
     faults += _twins(logins.items())

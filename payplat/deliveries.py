@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
+from payplat.addresses import Network
 from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
 from payplat.endpoints import Endpoint, is_open, pause
@@ -86,9 +87,10 @@ class Relay:
         endpoints: Mapping[str, Endpoint],
         backoff: Backoff,
         timeout: float,
+        opened: Iterable[Network] = (),
     ) -> None:
         self._database, self._endpoints, self._backoff = database, endpoints, backoff
-        self._clients = {name: Counterpart(timeout=timeout) for name in endpoints}
+        self._clients = {name: Counterpart(timeout=timeout, opened=opened) for name in endpoints}
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""

@@ -5,12 +5,13 @@ Sources: RFC 7517 for the key set, RFC 9111 for ``Cache-Control``.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from typing import Any, Generic, TypeVar
 
 from payplat import seam, strict_json
+from payplat.addresses import Network
 from payplat.errors import NoAnswer, ProviderUnavailable
 from payplat.outbound import Answer, Counterpart
 
@@ -37,9 +38,10 @@ class KeySet(Generic[Key]):
         *,
         owner: str,
         timeout: float,
+        opened: Iterable[Network] = (),
     ) -> None:
         self._url, self._read_key, self._owner = url, read_key, owner
-        self._counterpart = Counterpart(timeout=timeout)
+        self._counterpart = Counterpart(timeout=timeout, opened=opened)
         self._keys: Mapping[str, Key] = {}
         # Seconds since 1970: of the keys' life, of rest after a failure, and after a search for an unknown key.
         self._life, self._rest, self._searched = range(0), range(0), range(0)

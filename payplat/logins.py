@@ -1,6 +1,6 @@
 """Bearer tokens of an app's own login: which user calls. JWTs (RFC 7519, RFC 8725), one algorithm for each key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.types import Options
 
+from payplat.addresses import Network
 from payplat.errors import UnknownClient
 from payplat.key_sets import KeySet
 from payplat.settings import LoginSettings
@@ -88,9 +89,9 @@ def claimed_issuer(token: str) -> tuple[str, frozenset[str]]:
     return str(claims.get("iss")), frozenset(name for name in named if isinstance(name, str))
 
 
-def login_of(settings: LoginSettings, app: str) -> Login:
+def login_of(settings: LoginSettings, app: str, opened: Iterable[Network]) -> Login:
     """Return the login of an app; raises ValueError that says what is wrong, never the key."""
-    return Login(settings.issuer, settings.audience, _keys_of(settings, app))
+    return Login(settings.issuer, settings.audience, _keys_of(settings, app, opened))
 
 
 class _One:
@@ -120,10 +121,12 @@ class _Set:
         self._keys.close()
 
 
-def _keys_of(settings: LoginSettings, app: str) -> LoginKeys:
+def _keys_of(settings: LoginSettings, app: str, opened: Iterable[Network]) -> LoginKeys:
     if settings.jwks_url is not None:
         owner = f"The login of {app}"
-        return _Set(KeySet(settings.jwks_url, _read_member, owner=owner, timeout=5))
+        return _Set(
+            KeySet(settings.jwks_url, _read_member, owner=owner, timeout=5, opened=opened)
+        )
     if settings.public_key is not None:
         return _One(_public(_read_pem(settings.public_key)))
     secret = settings.secret.get_secret_value().encode() if settings.secret else b""

@@ -16,6 +16,7 @@ from payplat.deliveries import Ended, list_deliveries, resend, resend_all
 from payplat.explanation import Explanations, Language
 from payplat.handlers.orders import order_answer
 from payplat.orders import Orders, list_orders
+from payplat.outbound import Counterpart
 from payplat.purchase import Order, Status
 from payplat.settings import Settings
 from payplat.terminal import (
@@ -276,8 +277,12 @@ async def _send_test_event(
     told = made_up_order(name, settings.environment)
     if order_no is not None:
         told = await with_database(settings, lambda d: read_order(d, order_no, name))
-    target, timeout = app.endpoints_of(settings)[endpoint], settings.delivery.timeout_seconds
-    return await send_test_event(target, kind, *told, timeout)
+    opened, timeout = settings.outbound.networks, settings.delivery.timeout_seconds
+    client = Counterpart(timeout=timeout, opened=opened)
+    try:
+        return await send_test_event(app.endpoints_of(settings)[endpoint], kind, *told, client)
+    finally:
+        client.close()
 
 
 def _require_endpoint(settings: Settings, name: str) -> None:

@@ -1,10 +1,15 @@
-"""Calls to others: one HTTP client per counterpart, with a total deadline, no redirects and a bounded answer."""
+"""Calls to others: one HTTP client per counterpart, with a total deadline, no redirects and a bounded answer.
+
+Where a name leads is known only when a socket is opened for it, so that is where addresses are refused.
+"""
 
 import asyncio
 import os
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from payplat import seam
+from payplat.addresses import Network, is_permitted
 from payplat.errors import NoAnswer
 
 MAX_ANSWER = 64 * 1024
@@ -35,17 +41,24 @@ class Counterpart:
     """One other side: a provider or a merchant's endpoint.
 
     Each has its own client: with a shared one, slow merchants would starve the verification of payments.
-    A call may take ``timeout`` seconds, its answer ``max_answer`` bytes.
+    A call may take ``timeout`` seconds, its answer ``max_answer`` bytes. It goes to public addresses, and to those of
+    the networks in ``opened``.
     """
 
     def __init__(
-        self, *, timeout: float, connections: int = 20, max_answer: int = MAX_ANSWER
+        self,
+        *,
+        timeout: float,
+        connections: int = 20,
+        max_answer: int = MAX_ANSWER,
+        opened: Iterable[Network] = (),
     ) -> None:
         self._client = seam.http_client(
             lambda: CurlAsyncHTTPClient(force_instance=True, max_clients=connections)
         )
         self._timeout, self._slots = timeout, asyncio.Semaphore(connections)
         self._max_answer, self._ca_file = max_answer, _ca_file()
+        self._opened = tuple(opened)
 
     async def request(
         self,
@@ -57,7 +70,8 @@ class Counterpart:
     ) -> Answer:
         """Make a request and return the answer, 3xx to 5xx too; raises NoAnswer after the deadline or without one.
 
-        A call that finds no free connection within the deadline has no answer either.
+        A call that finds no free connection within the deadline has no answer either, nor one to an address that is not
+        permitted.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -65,12 +79,18 @@ class Counterpart:
         except TimeoutError:
             raise NoAnswer("too many calls are waiting") from None
         try:
-            return await self._fetch(self._prepared(method, url, body, headers))
+            refused: list[str] = []
+            return await self._fetch(self._prepared(method, url, body, headers, refused), refused)
         finally:
             self._slots.release()
 
     def _prepared(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        refused: list[str],
     ) -> HTTPRequest:
         return HTTPRequest(
             url,
@@ -84,10 +104,10 @@ class Counterpart:
             follow_redirects=False,
             decompress_response=False,
             ca_certs=self._ca_file,
-            prepare_curl_callback=self._bound,
+            prepare_curl_callback=partial(self._bound, refused),
         )
 
-    async def _fetch(self, request: HTTPRequest) -> Answer:
+    async def _fetch(self, request: HTTPRequest, refused: list[str]) -> Answer:
         started = asyncio.get_running_loop().time()
         try:
             # Shielded: a call that is given up would otherwise be logged as an error when it ends.
@@ -95,7 +115,8 @@ class Counterpart:
             call.add_done_callback(_end)
             response = await asyncio.shield(call)
         except Exception as error:
-            raise NoAnswer(_reason(error)) from error
+            told = f"the address {refused[0]} is not permitted" if refused else _reason(error)
+            raise NoAnswer(told) from error
         if response.code == 599 or len(response.body) > self._max_answer:
             raise NoAnswer(_reason(response.error))
         return _answer(response, started)
@@ -104,9 +125,27 @@ class Counterpart:
         """Close the connections."""
         self._client.close()
 
-    def _bound(self, curl: Any) -> None:
+    def _bound(self, refused: list[str], curl: Any) -> None:
         curl.setopt(pycurl.MAXFILESIZE, self._max_answer)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        # Through a proxy, which libcurl would take from the environment, the address would be the proxy's.
+        curl.setopt(pycurl.PROXY, "")
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, partial(self._open, refused))
+
+    def _open(self, refused: list[str], _purpose: int, target: Any) -> socket.socket | int:
+        """Open the socket for a resolved address; one that is not permitted is noted in ``refused`` instead."""
+        address = str(target.addr[0])
+        if is_permitted(address, self._opened):
+            return _Lent(target.family, target.socktype, target.protocol)
+        refused.append(address)
+        return int(pycurl.SOCKET_BAD)
+
+
+class _Lent(socket.socket):
+    """A socket of which libcurl takes a duplicate; ours is closed when nobody holds it any more."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _answer(response: HTTPResponse, started: float) -> Answer:

@@ -1,10 +1,11 @@
 """Who calls: the address at the other end of the socket, or the one that a trusted proxy says stands behind it."""
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from payplat.addresses import Network
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 
 def peer_of(socket_ip: str, forwarded_for: str, trusted: Iterable[Network]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from payplat import seam
+from payplat.addresses import Network
 from payplat.errors import ProviderRefused
 from payplat.purchase import Evidence, Inbound, Order, Prepared, State, Verdict
 
@@ -18,11 +19,15 @@ EXPIRY_MARGIN = 60 * seam.SECOND
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the installation tells a channel about itself: its name, and where the company shall send notifications."""
+    """What the installation tells a channel about itself: its name, and where the company shall send notifications.
+
+    ``opened`` are the networks that may be called besides public addresses.
+    """
 
     channel: str
     environment: str
     notify_url: str
+    opened: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def open_channels(settings: Settings, doors: Doors) -> dict[str, Channel]:
     for name, table in settings.channels.items():
         door = doors[table.kind or name]
         notify_url = f"{settings.public_url.rstrip('/')}/v1/callback/{name}"
-        account = Account(name, settings.environment, notify_url)
+        account = Account(name, settings.environment, notify_url, settings.outbound.networks)
         try:
             channels[name] = Channel(name, door, door.make_provider(table, account), table)
         except ValueError as error:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from pydantic import (
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from payplat.addresses import is_private, is_public
 from payplat.purchase import RECEIVER, LatePolicy
 from payplat.retry import Backoff
 
@@ -61,6 +62,17 @@ class LimitSettings(Section):
     per_client_per_minute: int = Field(6000, ge=1, le=1_000_000)
     per_app_per_minute: int = Field(60_000, ge=1, le=10_000_000)
     forgeries_per_minute: int = Field(60, ge=1, le=1_000_000)
+
+
+class OutboundSettings(Section):
+    """Which networks deliveries and calls to providers may reach besides public addresses."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def unsafe(self) -> Iterator[tuple[str, str]]:
+        """Refuse to call this machine: only networks of the operator's own can be opened."""
+        if not all(map(is_private, self.networks)):
+            yield "networks", "only private networks (RFC 1918, RFC 4193) can be opened"
 
 
 class DatabaseSettings(Section):
@@ -240,6 +252,7 @@ class Settings(Section):
     catalogue: str = "products.toml"
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
+    outbound: OutboundSettings = OutboundSettings()
     database: DatabaseSettings = DatabaseSettings()
     auth: AuthSettings = AuthSettings()
     orders: OrderSettings = OrderSettings()
@@ -274,6 +287,6 @@ def _is_ours(host: str) -> bool:
     if host.isdecimal() or host.startswith("0x"):
         return True  # a number is an address that resolvers read in ways of their own
     try:
-        return not ip_address(host).is_global
+        return not is_public(ip_address(host))
     except ValueError:
         return False

@@ -47,17 +47,13 @@ _MADE_UP = Order(
 
 
 async def trigger(
-    endpoint: Endpoint, kind: str, order: Order, transaction_id: str, seconds: float
+    endpoint: Endpoint, kind: str, order: Order, transaction_id: str, client: Counterpart
 ) -> Attempt:
-    """Tell ``endpoint`` such an event of ``order``, as the relay would; return how it went, after ``seconds`` at most."""
+    """Tell ``endpoint`` such an event of ``order`` through ``client``, as the relay would; return how it went."""
     row, _ = event_rows(kind, order, _NOBODY, transaction_id, seam.now(), more=_more(kind, order))
     told = {**json.loads(row["body"]), "test": True}
     body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
-    client = Counterpart(timeout=seconds)
-    try:
-        return await post(client, endpoint, f"evt_test_{seam.new_id()}", body.encode())
-    finally:
-        client.close()
+    return await post(client, endpoint, f"evt_test_{seam.new_id()}", body.encode())
 
 
 async def read_order(database: Database, order_no: str, app: str) -> tuple[Order, str]:

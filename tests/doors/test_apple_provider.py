@@ -22,6 +22,7 @@ from payplat.simulators.apple.books import Purchase
 from payplat.simulators.apple.forgeries import FORGERIES
 from payplat.simulators.apple.server import AppleSimulator
 from tests.doors.apple import SKU, an_order, asked, notice
+from tests.wire.scripted import LOOPBACK
 
 Provide = Callable[..., AppleProvider]
 
@@ -52,7 +53,7 @@ async def provide(apple: AppleSimulator) -> AsyncIterator[Provide]:
             "key_id": KEY_ID, "private_key": pem(key), "roots": apple.root_pem, "api": apis,
         }  # fmt: skip
         settings = AppleSettings.model_validate({**wanted, **options})
-        made.append(Apple.make_provider(settings, Account("apple", environment, "")))
+        made.append(Apple.make_provider(settings, Account("apple", environment, "", LOOPBACK)))
         return made[-1]
 
     yield provide

@@ -26,6 +26,7 @@ from payplat.simulators.google.apps import Product
 from payplat.simulators.google.purchases import PROMO, Purchase
 from payplat.simulators.google.server import GoogleSimulator
 from tests.doors.google import an_order, asked, buy, envelope, submitted
+from tests.wire.scripted import LOOPBACK
 
 Provide = Callable[..., GoogleProvider]
 URL = "https://pay.example.com/v1/callback/google"
@@ -46,10 +47,10 @@ async def provide(google: GoogleSimulator, our_keys) -> AsyncIterator[Provide]:
     def provide(environment: str = "sandbox", **options: Any) -> GoogleProvider:
         wanted = {
             "package_name": PACKAGE, "service_account": json.dumps(account), "push_email": PUSH_EMAIL,
-            "account_secret": "0123456789abcdef", "api": google.api, "certs_url": google.certs_url,
+            "account_secret": "0123456789abcdef0123456789abcdef", "api": google.api, "certs_url": google.certs_url,
         }  # fmt: skip
         settings = GoogleSettings.model_validate({**wanted, **options})
-        made.append(Google.make_provider(settings, Account("google", environment, URL)))
+        made.append(Google.make_provider(settings, Account("google", environment, URL, LOOPBACK)))
         return made[-1]
 
     yield provide

@@ -39,6 +39,7 @@ from payplat.registry import installed_doors
 from payplat.sweeps import UntoldOrders
 from tests.ledger.build import Clock, in_world
 from tests.ledger.test_lost_commit import replies_lost
+from tests.wire.scripted import LOOPBACK
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 MAIN, STOCK = "default/main", "default/stock"
@@ -314,7 +315,7 @@ async def test_an_operator_pauses_and_resumes(client, stage, stock, overrides, d
 async def test_a_pause_whose_reply_is_lost(client, stage):
     """When the reply to its COMMIT is lost, the relay's pause is there once, beside the attempt that led to it."""
     database, delivery = stage.platform.database, stage.settings.delivery
-    relay = Relay(database, endpoints_of(stage.settings), delivery.backoff(20), DEADLINE)
+    relay = Relay(database, endpoints_of(stage.settings), delivery.backoff(20), DEADLINE, LOOPBACK)
     stage.merchant.next("410")
     await paid(client)
     (row,) = await QUEUE.claim(database, MAIN, limit=9, lease=LEASE)

@@ -14,6 +14,7 @@ from payplat.channels.alipay.keys import Keys
 from payplat.channels.alipay.provider import AlipayProvider
 from payplat.provider import Account
 from tests.wire import alipay
+from tests.wire.scripted import LOOPBACK
 
 
 class StoppedWorld(seam.World):
@@ -51,7 +52,7 @@ def provide(io_loop) -> Iterator[Callable[..., AlipayProvider]]:
         options: dict[str, Any] = {"gateway": alipay.GATEWAY, "product_codes": {}, "timeout": 5}
         made.append(
             AlipayProvider(
-                Account("alipay", "production", alipay.NOTIFY_URL),
+                Account("alipay", "production", alipay.NOTIFY_URL, LOOPBACK),
                 app_id=alipay.APP_ID,
                 seller_id=alipay.SELLER_ID,
                 keys=keys,

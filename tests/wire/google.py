@@ -13,6 +13,7 @@ from payplat import seam
 from payplat.channels.google.access import AccessTokens, ServiceAccount
 from tests.simulators import google_stage
 from tests.simulators.google_stage import EMAIL
+from tests.wire.scripted import LOOPBACK
 
 NOW = int(google_stage.NOW)
 """Seconds since 1970; also the simulator's clock."""
@@ -84,7 +85,7 @@ def account() -> ServiceAccount:
 
 def access_tokens(token_uri: str, timeout: float = 5) -> AccessTokens:
     """Tokens of the account, from that address; the time is in seconds."""
-    return AccessTokens(replace(account(), token_uri=token_uri), timeout=timeout)
+    return AccessTokens(replace(account(), token_uri=token_uri), timeout=timeout, opened=LOOPBACK)
 
 
 def account_file(**changes: Any) -> str:

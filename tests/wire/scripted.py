@@ -5,12 +5,16 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
+
+# What must be open for a call to a server of this machine.
+LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from payplat.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from tests.wire.scripted import Reply, Scripted, as_json, scripted
+from tests.wire.scripted import LOOPBACK, Reply, Scripted, as_json, scripted
 
 NOW = 1_795_349_760 * seam.SECOND
 MINUTE = 60 * seam.SECOND
@@ -80,6 +80,7 @@ def client(url: str, **changes: Any) -> ServerApi:
         "private_key": KEY,
         "bundle_id": BUNDLE,
         "timeout": 5,
+        "opened": LOOPBACK,
     }
     return ServerApi(**{**options, **changes})
 

@@ -14,7 +14,7 @@ from payplat.channels.apple import server_api
 from payplat.channels.apple.server_api import ServerApi
 from payplat.errors import ProviderMisconfigured, ProviderRefused, ProviderUnavailable
 from payplat.simulators.apple.server import AppleSimulator
-from tests.wire.scripted import Reply, Scripted, scripted
+from tests.wire.scripted import LOOPBACK, Reply, Scripted, scripted
 
 BUNDLE, PRODUCT = "com.example.game", "coins_500"
 ISSUER, KEY_ID = "57246542-96fe-1a63-e053-0824d011072a", "2X9R4HXF34"
@@ -87,6 +87,7 @@ async def connect(store) -> AsyncIterator[Callable[..., ServerApi]]:
             "private_key": KEY,
             "bundle_id": BUNDLE,
             "timeout": 5,
+            "opened": LOOPBACK,
         }
         made.append(ServerApi(**{**options, **changes}))
         return made[-1]

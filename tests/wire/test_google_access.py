@@ -35,7 +35,7 @@ from tests.wire.google import (
     public_pem,
     set_world,
 )
-from tests.wire.scripted import Reply, Scripted, as_json, scripted
+from tests.wire.scripted import LOOPBACK, Reply, Scripted, as_json, scripted
 
 GRANTED = {"access_token": "ya29.one", "expires_in": 3599, "token_type": "Bearer"}
 DENIED = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
@@ -176,7 +176,7 @@ async def test_the_assertion_is_the_one_of_googles_library(tokens, endpoint, mon
 async def test_google_grants_a_token_that_its_api_takes(play):
     """The simulator judges the assertion, and knows the token afterwards."""
     account = ServiceAccount.read(json.dumps(play.service_account(EMAIL, key=account_key())))
-    tokens = AccessTokens(account, timeout=5)
+    tokens = AccessTokens(account, timeout=5, opened=LOOPBACK)
     token = await tokens.token()
     assert play.accounts.bearer(f"Bearer {token}").email == EMAIL
     tokens.close()
@@ -186,11 +186,13 @@ async def test_google_refuses_a_stranger_and_a_wrong_clock(play, world):
     """Both are for the operator to mend, who is told Google's time too."""
     told = play.service_account(EMAIL, key=account_key())
     stranger = AccessTokens(
-        ServiceAccount.read(json.dumps({**told, "client_email": "x@y.z"})), timeout=5
+        ServiceAccount.read(json.dumps({**told, "client_email": "x@y.z"})),
+        timeout=5,
+        opened=LOOPBACK,
     )
     with pytest.raises(ProviderMisconfigured, match="account not found"):
         await stranger.token()
-    late = AccessTokens(ServiceAccount.read(json.dumps(told)), timeout=5)
+    late = AccessTokens(ServiceAccount.read(json.dumps(told)), timeout=5, opened=LOOPBACK)
     world.at(4000)
     with pytest.raises(ProviderMisconfigured, match=r"reasonable timeframe.*its time is '.* GMT'"):
         await late.token()

@@ -40,7 +40,7 @@ from tests.simulators.google_stage import (
     open_play,
 )
 from tests.wire.google import KEY_ID, NOW, SetWorld, access_tokens, account_key, set_world
-from tests.wire.scripted import Reply, Scripted, as_json, scripted
+from tests.wire.scripted import LOOPBACK, Reply, Scripted, as_json, scripted
 
 TOKEN = "opaque-token-up-to-1950.AO-J1Oy_~9"
 PRODUCT, ORDER_ID = "coins_500", "GPA.3345-1234-5678-90123"
@@ -84,7 +84,12 @@ async def tokens(granting, world) -> AsyncIterator[AccessTokens]:
 
 def client(url: str, tokens: AccessTokens, **changes: Any) -> PublisherApi:
     """The client of the tests' app."""
-    options: dict[str, Any] = {"base_url": url, "package_name": PACKAGE, "timeout": 5}
+    options: dict[str, Any] = {
+        "base_url": url,
+        "package_name": PACKAGE,
+        "timeout": 5,
+        "opened": LOOPBACK,
+    }
     return PublisherApi(tokens=tokens, **{**options, **changes})
 
 

@@ -43,7 +43,7 @@ from tests.simulators.google_stage import (
     open_play,
 )
 from tests.wire.google import NOW, SetWorld, set_world
-from tests.wire.scripted import Reply, Scripted, as_json, scripted
+from tests.wire.scripted import LOOPBACK, Reply, Scripted, as_json, scripted
 
 AUDIENCE = "https://pay.example.com/v1/callback/google"
 MINUTES_5, DAY = 300, 86_400
@@ -72,7 +72,9 @@ async def play(world, inbox) -> AsyncIterator[GoogleSimulator]:
 @pytest.fixture
 async def auth(play) -> AsyncIterator[PushAuth]:
     """The judge of pushes, with the simulator's keys."""
-    auth = PushAuth(PushKeys(play.certs_url, timeout=5), audience=AUDIENCE, email=PUSHER)
+    auth = PushAuth(
+        PushKeys(play.certs_url, timeout=5, opened=LOOPBACK), audience=AUDIENCE, email=PUSHER
+    )
     yield auth
     auth.close()
 
@@ -299,7 +301,10 @@ async def test_issuers_are_configured_as_a_whole(play):
     """Another world has another issuer; Google's is then none."""
     sim = "http://issuer.example"
     auth = PushAuth(
-        PushKeys(play.certs_url, timeout=5), audience=AUDIENCE, email=PUSHER, issuers=[sim]
+        PushKeys(play.certs_url, timeout=5, opened=LOOPBACK),
+        audience=AUDIENCE,
+        email=PUSHER,
+        issuers=[sim],
     )
     assert await verifier(auth, pushed(f"Bearer {play.id_token(iss=sim)}"))
     for issuer in ISSUERS:
@@ -401,7 +406,7 @@ async def certs() -> AsyncIterator[Scripted]:
 @pytest.fixture
 async def push_keys(certs, world) -> AsyncIterator[PushKeys]:
     """The keys from there."""
-    push_keys = PushKeys(f"{certs.url}/certs", timeout=5)
+    push_keys = PushKeys(f"{certs.url}/certs", timeout=5, opened=LOOPBACK)
     yield push_keys
     push_keys.close()
 
@@ -619,7 +624,7 @@ async def test_a_key_that_we_cannot_use_is_left_out(push_keys, certs, other):
     await push_keys.load("one")
     assert push_keys.find("one")
     assert push_keys.find("two") is None
-    alone = PushKeys(certs.url, timeout=5)
+    alone = PushKeys(certs.url, timeout=5, opened=LOOPBACK)
     certs.replies = [key_set(other)]
     with pytest.raises(ProviderUnavailable):
         await alone.load("one")
@@ -650,7 +655,7 @@ async def test_what_is_no_key_set_holds_no_key(push_keys, certs, reply):
 
 async def test_silence_ends_in_time(certs, world):
     """A push may wait ten seconds for its answer."""
-    push_keys = PushKeys(certs.url, timeout=0.3)
+    push_keys = PushKeys(certs.url, timeout=0.3, opened=LOOPBACK)
     certs.replies = [Reply(silent=True)]
     with pytest.raises(ProviderUnavailable):
         await push_keys.load("one")
@@ -659,7 +664,7 @@ async def test_silence_ends_in_time(certs, world):
 
 async def test_nobody_waits_for_what_is_closed(certs, world):
     """A fetch that runs is given up with the connections."""
-    push_keys = PushKeys(certs.url, timeout=5)
+    push_keys = PushKeys(certs.url, timeout=5, opened=LOOPBACK)
     certs.replies = [Reply(silent=True)]
     waiter = asyncio.create_task(push_keys.load("one"))
     while not certs.requests:

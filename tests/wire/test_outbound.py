@@ -9,7 +9,7 @@ from tornado.netutil import bind_sockets
 
 from payplat.errors import NoAnswer
 from payplat.outbound import MAX_ANSWER, Counterpart
-from tests.wire.scripted import Reply, Scripted, as_json, scripted
+from tests.wire.scripted import LOOPBACK, Reply, Scripted, as_json, scripted
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def server() -> AsyncIterator[Scripted]:
 @pytest.fixture
 async def counterpart() -> AsyncIterator[Counterpart]:
     """Our side, with the usual bounds."""
-    counterpart = Counterpart(timeout=5)
+    counterpart = Counterpart(opened=LOOPBACK, timeout=5)
     yield counterpart
     counterpart.close()
 
@@ -82,7 +82,7 @@ async def test_headers_that_are_absent_are_told_as_absent(server, counterpart):
 @pytest.mark.parametrize("bound", [MAX_ANSWER, 100])
 async def test_an_answer_is_bounded(server, chunked, bound):
     """At the bound it is read, one byte above it is none, whether its length was announced or not."""
-    counterpart = Counterpart(timeout=5, max_answer=bound)
+    counterpart = Counterpart(opened=LOOPBACK, timeout=5, max_answer=bound)
     server.replies = [Reply(body=b"x" * size, chunked=chunked) for size in (bound, bound + 1)]
     assert len((await counterpart.request("GET", server.url)).body) == bound
     with pytest.raises(NoAnswer):
@@ -109,7 +109,7 @@ async def test_a_closed_port_gives_no_answer(counterpart):
 
 async def test_silence_ends_at_the_deadline(server):
     """The caller gets its turn back."""
-    counterpart = Counterpart(timeout=0.2)
+    counterpart = Counterpart(opened=LOOPBACK, timeout=0.2)
     server.replies = [Reply(silent=True)]
     started = time.monotonic()
     with pytest.raises(NoAnswer):
@@ -120,7 +120,7 @@ async def test_silence_ends_at_the_deadline(server):
 
 async def test_calls_beyond_the_connections_wait(server):
     """The other side never sees more than that many at once."""
-    counterpart = Counterpart(timeout=10, connections=2)
+    counterpart = Counterpart(opened=LOOPBACK, timeout=10, connections=2)
     server.replies = [Reply(silent=True)]
     calls = asyncio.gather(*(counterpart.request("GET", server.url) for _ in range(6)))
     while server.open < 2:
@@ -134,7 +134,7 @@ async def test_calls_beyond_the_connections_wait(server):
 
 async def test_nobody_waits_for_a_connection_beyond_the_deadline(server):
     """Who finds none in time has no answer either."""
-    counterpart = Counterpart(timeout=0.5, connections=2)
+    counterpart = Counterpart(opened=LOOPBACK, timeout=0.5, connections=2)
     server.replies = [Reply(silent=True)]
     calls = [counterpart.request("GET", server.url) for _ in range(6)]
     results = await asyncio.gather(*calls, return_exceptions=True)

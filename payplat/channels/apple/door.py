@@ -48,10 +48,10 @@ class AppleSettings(StoreSettings):
         pems = [self.roots] if isinstance(self.roots, str) else self.roots
         return SignedData(read_roots(pems) if pems else [APPLE_ROOT_G3])
 
-    def apis(self, environment: str) -> dict[str, ServerApi]:
+    def apis(self, account: Account) -> dict[str, ServerApi]:
         """Return Apple's API in the environments in which somebody may buy; raises ValueError for a wrong key."""
         key = read_key(self.private_key.get_secret_value())
-        wanted = {environment, "sandbox"} if self.sandbox == "testers" else {environment}
+        wanted = {account.environment} | ({"sandbox"} if self.sandbox == "testers" else set())
         return {
             name: ServerApi(
                 base_url=self.api.get(name) or BASE_URLS[name],  # type: ignore[call-overload]
@@ -60,6 +60,7 @@ class AppleSettings(StoreSettings):
                 private_key=key,
                 bundle_id=self.bundle_id,
                 timeout=self.timeout_seconds,
+                opened=account.opened,
             )
             for name in wanted
         }
@@ -106,7 +107,7 @@ class Apple(AbstractPay):
             bundle_id=settings.bundle_id,
             app_apple_id=settings.app_apple_id,
             signed_data=settings.signed_data(),
-            apis=settings.apis(account.environment),
+            apis=settings.apis(account),
             policy=policy,
         )
 

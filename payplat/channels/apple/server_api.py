@@ -7,7 +7,7 @@ codes", "Identifying rate limits". What Apple signed is returned as it came: to 
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from payplat import seam
+from payplat.addresses import Network
 from payplat.channels.apple.answers import items, member, raise_refusal, read_object, text
 from payplat.errors import NoAnswer, ProviderRefused, ProviderUnavailable
 from payplat.outbound import Answer, Counterpart
@@ -93,10 +94,11 @@ class ServerApi:
         private_key: ec.EllipticCurvePrivateKey,
         bundle_id: str,
         timeout: float,
+        opened: Iterable[Network] = (),
     ) -> None:
         self._base_url, self._timeout = base_url.rstrip("/"), timeout
         self._bearer = _Bearer(issuer_id, key_id, private_key, bundle_id)
-        self._apple = Counterpart(timeout=timeout, max_answer=MAX_ANSWER)
+        self._apple = Counterpart(timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
 
     async def transaction(self, transaction_id: str) -> str:
         """Return the transaction as Apple signs it now ("Get Transaction Info")."""

@@ -5,6 +5,7 @@ Sources: Google, "Using OAuth 2.0 for Server to Server Applications"; RFC 7523, 
 
 import asyncio
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from payplat import seam
+from payplat.addresses import Network
 from payplat.channels.google.answers import read_json, read_object, retry_at
 from payplat.errors import NoAnswer, ProviderError, ProviderMisconfigured, ProviderUnavailable
 from payplat.outbound import Answer, Counterpart
@@ -68,9 +70,11 @@ class AccessTokens:
     stands for five seconds, so that many calls do not become many questions.
     """
 
-    def __init__(self, account: ServiceAccount, *, timeout: float) -> None:
+    def __init__(
+        self, account: ServiceAccount, *, timeout: float, opened: Iterable[Network] = ()
+    ) -> None:
         self._account, self._timeout = account, timeout
-        self._google = Counterpart(timeout=timeout)
+        self._google = Counterpart(timeout=timeout, opened=opened)
         # Seconds since 1970: in which the token is valid, and in which nothing is asked.
         self._token, self._life, self._rest = "", range(0), range(0)
         self._failure: ProviderError = ProviderUnavailable("Google's access token has ended.")

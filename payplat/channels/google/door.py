@@ -1,12 +1,13 @@
 """Google Play's door: the steps of a purchase in which Google Play differs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from payplat import seam
+from payplat.addresses import Network
 from payplat.channels.google.access import GOOGLE_TOKEN_URI, AccessTokens, ServiceAccount
 from payplat.channels.google.provider import GoogleProvider, shown
 from payplat.channels.google.publisher_api import BASE_URL, PublisherApi
@@ -52,9 +53,9 @@ class GoogleSettings(StoreSettings):
     def _account(self) -> ServiceAccount:
         return ServiceAccount.read(self.service_account.get_secret_value())
 
-    def tokens(self) -> AccessTokens:
+    def tokens(self, opened: Iterable[Network]) -> AccessTokens:
         """Return the service account's access tokens; raises ValueError for an account that cannot be read."""
-        return AccessTokens(self._account(), timeout=self.timeout_seconds)
+        return AccessTokens(self._account(), timeout=self.timeout_seconds, opened=opened)
 
 
 class VerifyRequest(BaseModel):
@@ -75,16 +76,20 @@ class Google(AbstractPay):
     @classmethod
     def make_provider(cls, settings: Any, account: Account) -> Provider:
         """Return the provider of one app."""
-        tokens, timeout = settings.tokens(), settings.timeout_seconds
+        tokens, timeout = settings.tokens(account.opened), settings.timeout_seconds
         base_url, package_name = settings.api or BASE_URL, settings.package_name
-        keys = PushKeys(settings.certs_url or CERTS, timeout=timeout)
+        keys = PushKeys(settings.certs_url or CERTS, timeout=timeout, opened=account.opened)
         audience = settings.push_audience or account.notify_url
         return GoogleProvider(
             account,
             package_name=package_name,
             account_secret=settings.account_secret.get_secret_value().encode(),
             api=PublisherApi(
-                base_url=base_url, package_name=package_name, tokens=tokens, timeout=timeout
+                base_url=base_url,
+                package_name=package_name,
+                tokens=tokens,
+                timeout=timeout,
+                opened=account.opened,
             ),
             tokens=tokens,
             push=PushAuth(keys, audience=audience, email=settings.push_email),

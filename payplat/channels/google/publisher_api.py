@@ -6,10 +6,12 @@ writes them: to read them is the caller's part.
 
 import asyncio
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from payplat.addresses import Network
 from payplat.channels.google.access import AccessTokens
 from payplat.channels.google.answers import raise_refusal, read_object
 from payplat.errors import NoAnswer, ProviderUnavailable
@@ -55,12 +57,18 @@ class PublisherApi:
     """
 
     def __init__(
-        self, *, base_url: str, package_name: str, tokens: AccessTokens, timeout: float
+        self,
+        *,
+        base_url: str,
+        package_name: str,
+        tokens: AccessTokens,
+        timeout: float,
+        opened: Iterable[Network] = (),
     ) -> None:
         package = quote(package_name, safe="")
         self._app_url = f"{base_url.rstrip('/')}/androidpublisher/v3/applications/{package}"
         self._tokens, self._timeout = tokens, timeout
-        self._google = Counterpart(timeout=timeout, max_answer=MAX_ANSWER)
+        self._google = Counterpart(timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
 
     async def purchase(self, token: str) -> Answered:
         """Return the ProductPurchaseV2 of a purchase token (purchases.productsv2.getproductpurchasev2)."""

@@ -1,10 +1,11 @@
 """The keys with which Google signs the tokens of pushes. Source: Google, "Validating an ID token"."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from payplat.addresses import Network
 from payplat.channels.google.answers import from_base64url
 from payplat.key_sets import KeySet
 
@@ -14,8 +15,8 @@ _BITS = range(2048, 8193)
 class PushKeys(KeySet[rsa.RSAPublicKey]):
     """Google's public keys by ``kid``."""
 
-    def __init__(self, url: str, *, timeout: float) -> None:
-        super().__init__(url, _read_key, owner="Google", timeout=timeout)
+    def __init__(self, url: str, *, timeout: float, opened: Iterable[Network] = ()) -> None:
+        super().__init__(url, _read_key, owner="Google", timeout=timeout, opened=opened)
 
 
 def _read_key(jwk: Mapping[str, Any]) -> rsa.RSAPublicKey:
