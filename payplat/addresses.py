@@ -21,10 +21,16 @@ _METADATA = frozenset(
     )
 )
 _LINK_LOCAL = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
-# RFC 4291, 2.4 and IANA: of IPv6 only this is handed out for the public; 2001::/23 and 2002::/16 carry IPv4 inside.
+# RFC 4291, 2.4: of IPv6 only this is handed out for the public.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-_TUNNELS = (IPv6Network("2001::/23"), IPv6Network("2002::/16"), IPv6Network("3fff::/20"))
-_RELAYS = IPv4Network("192.88.99.0/24")
+# Of IANA's special registries what not every ipaddress module knows: protocols, relays, tunnels, documentation.
+_SPECIAL: tuple[Network, ...] = (
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv6Network("2001::/23"),
+    IPv6Network("2002::/16"),
+    IPv6Network("3fff::/20"),
+)
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -45,11 +51,9 @@ def is_permitted(address: str, opened: Iterable[Network] = ()) -> bool:
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Tell whether the whole internet reaches this address."""
     found = _plain(address)
-    if found.is_multicast or found.is_reserved or not found.is_global:
+    if found.is_multicast or not found.is_global or any(found in network for network in _SPECIAL):
         return False
-    if isinstance(found, IPv4Address):
-        return found not in _RELAYS
-    return found in _GLOBAL_UNICAST and not any(found in network for network in _TUNNELS)
+    return found.version == 4 or found in _GLOBAL_UNICAST
 
 
 def is_private(network: Network) -> bool:

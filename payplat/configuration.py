@@ -18,7 +18,10 @@ from pydantic import BaseModel, ValidationError
 
 from payplat.errors import ConfigurationError
 from payplat.settings import AppSettings, ChannelSettings, Section, Settings
+from payplat.strength import LEAST_BYTES, weakness
 
+# Seconds after which nobody waits for a delivery any more.
+MOST_DELIVERING = 30 * 86400
 PREFIX = "PAYPLAT_"
 _POINTERS = {
     "CONFIG",
@@ -153,6 +156,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"channels.{name}.app: there is no [apps.{channel.app}]"
     for app, table in settings.apps.items():
         yield from _faults_of(app, table, settings.auth.mode)
+    yield from _schedules(settings)
     if settings.environment == "production":
         for prefix, section in walk(settings):
             for key, reason in section.unsafe():
@@ -175,5 +179,16 @@ def _weak_secret(name: str, text: str) -> Iterator[str]:
         raw = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if not text.startswith("whsec_") or not 24 <= len(raw) <= 64:
-        yield f"{name}: must be whsec_ and the Base64 of 24 to 64 random bytes"
+    if not text.startswith("whsec_") or not LEAST_BYTES <= len(raw) <= 64:
+        yield f"{name}: must be whsec_ and the Base64 of {LEAST_BYTES} to 64 random bytes"
+    elif fault := weakness(raw):
+        yield f"{name}: {fault}"
+
+
+def _schedules(settings: Settings) -> Iterator[str]:
+    """Tell of schedules on which what they are for never happens."""
+    checks, delivery = settings.checks, settings.delivery
+    if min(checks.base_seconds, checks.cap_seconds) >= settings.orders.lifetime_seconds:
+        yield "checks.base_seconds: the first check would come after the order's end (orders.lifetime_seconds)"
+    if delivery.backoff(delivery.attempts).duration() > MOST_DELIVERING:
+        yield f"delivery.attempts: the last would come after more than {MOST_DELIVERING // 86400} days"

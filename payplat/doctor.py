@@ -9,12 +9,14 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from payplat import schema, seam
+from payplat.addresses import is_permitted
 from payplat.app import endpoints_of
 from payplat.catalogue import read_catalogue
 from payplat.database import Database, database_of
 from payplat.endpoints import Status, states
 from payplat.errors import ConfigurationError, PayplatError
 from payplat.models import ORDERS
+from payplat.outbound import resolve
 from payplat.registry import Doors, open_channels
 from payplat.settings import Settings
 
@@ -43,6 +45,7 @@ async def examine(settings: Settings, doors: Doors) -> AsyncIterator[Finding]:
     """Yield a finding for everything that can be looked at; a fault hides only what depends on it."""
     yield Finding("configuration", ok=True, says=f"complete, environment is {settings.environment}")
     yield await _look("catalogue", lambda: _catalogue(settings))
+    yield await _look("addresses", lambda: _addresses(settings))
     database = database_of(settings)
     try:
         async for finding in _examine_database(database, settings):
@@ -100,6 +103,26 @@ async def _catalogue(settings: Settings) -> str:
         if app not in products:
             raise ConfigurationError([f"{settings.catalogue}: the app {app} sells nothing"])
     return f"{sum(len(sold) for sold in products.values())} products"
+
+
+async def _addresses(settings: Settings) -> str:
+    """Ask where the endpoints' names lead from here: deliveries go only where they are permitted."""
+    faults: list[str] = []
+    for name, endpoint in endpoints_of(settings).items():
+        try:
+            resolved = await resolve(endpoint.url)
+        except OSError:
+            faults.append(f"{name}: its host cannot be resolved")
+            continue
+        opened = settings.outbound.networks
+        faults += [
+            f"{name}: its host leads to {address}, which is not permitted (outbound.networks)"
+            for address in resolved
+            if not is_permitted(address, opened)
+        ]
+    if faults:
+        raise ConfigurationError(faults)
+    return "every endpoint is at a permitted address"
 
 
 async def _reach(database: Database) -> str:
@@ -165,14 +188,8 @@ async def _variable(database: Database, names: str, wanted: str) -> str:
 
 
 async def _collation(database: Database) -> str:
-    """Ask the tables themselves: an id that compares like text is another id's equal."""
-    wanted = (
-        "SELECT count(*) FROM information_schema.columns WHERE table_schema = database()"
-        " AND column_name IN ('order_no','transaction_key','idempotency_key') AND data_type <> 'varbinary'"
-    )
-    if await _scalar(database, wanted) != "0":
-        raise ConfigurationError(["ids are not stored byte by byte"])
-    return "ids are byte-exact"
+    await schema.require_exact(database)
+    return "texts are compared byte by byte"
 
 
 async def _database_clock(database: Database) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
@@ -79,8 +80,8 @@ class Counterpart:
         except TimeoutError:
             raise NoAnswer("too many calls are waiting") from None
         try:
-            refused: list[str] = []
-            return await self._fetch(self._prepared(method, url, body, headers, refused), refused)
+            tried: dict[str, bool] = {}
+            return await self._fetch(self._prepared(method, url, body, headers, tried), tried)
         finally:
             self._slots.release()
 
@@ -90,7 +91,7 @@ class Counterpart:
         url: str,
         body: bytes | None,
         headers: Mapping[str, str],
-        refused: list[str],
+        tried: dict[str, bool],
     ) -> HTTPRequest:
         return HTTPRequest(
             url,
@@ -104,10 +105,10 @@ class Counterpart:
             follow_redirects=False,
             decompress_response=False,
             ca_certs=self._ca_file,
-            prepare_curl_callback=partial(self._bound, refused),
+            prepare_curl_callback=partial(self._bound, tried),
         )
 
-    async def _fetch(self, request: HTTPRequest, refused: list[str]) -> Answer:
+    async def _fetch(self, request: HTTPRequest, tried: dict[str, bool]) -> Answer:
         started = asyncio.get_running_loop().time()
         try:
             # Shielded: a call that is given up would otherwise be logged as an error when it ends.
@@ -115,8 +116,7 @@ class Counterpart:
             call.add_done_callback(_end)
             response = await asyncio.shield(call)
         except Exception as error:
-            told = f"the address {refused[0]} is not permitted" if refused else _reason(error)
-            raise NoAnswer(told) from error
+            raise NoAnswer(_refusal(tried) or _reason(error)) from error
         if response.code == 599 or len(response.body) > self._max_answer:
             raise NoAnswer(_reason(response.error))
         return _answer(response, started)
@@ -125,20 +125,26 @@ class Counterpart:
         """Close the connections."""
         self._client.close()
 
-    def _bound(self, refused: list[str], curl: Any) -> None:
+    def _bound(self, tried: dict[str, bool], curl: Any) -> None:
         curl.setopt(pycurl.MAXFILESIZE, self._max_answer)
-        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         # Through a proxy, which libcurl would take from the environment, the address would be the proxy's.
         curl.setopt(pycurl.PROXY, "")
-        curl.setopt(pycurl.OPENSOCKETFUNCTION, partial(self._open, refused))
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, partial(self._open, tried))
 
-    def _open(self, refused: list[str], _purpose: int, target: Any) -> socket.socket | int:
-        """Open the socket for a resolved address; one that is not permitted is noted in ``refused`` instead."""
+    def _open(self, tried: dict[str, bool], _purpose: int, target: Any) -> socket.socket | int:
+        """Open the socket for a resolved address if it is permitted; note in ``tried`` whether it is."""
         address = str(target.addr[0])
-        if is_permitted(address, self._opened):
-            return _Lent(target.family, target.socktype, target.protocol)
-        refused.append(address)
-        return int(pycurl.SOCKET_BAD)
+        tried[address] = is_permitted(address, self._opened)
+        if not tried[address]:
+            return int(pycurl.SOCKET_BAD)
+        return _Lent(target.family, target.socktype, target.protocol)
+
+
+async def resolve(url: str) -> list[str]:
+    """Return the addresses that the host of ``url`` leads to from here; raises OSError when there are none."""
+    host = urlsplit(url).hostname
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
 
 
 class _Lent(socket.socket):
@@ -164,6 +170,11 @@ def _end(call: asyncio.Future[HTTPResponse]) -> None:
     """Take note of how a call ended that nobody waits for any more."""
     if not call.cancelled():
         call.exception()
+
+
+def _refusal(tried: Mapping[str, bool]) -> str:
+    """Say that of all addresses that a name led to none was permitted; nothing where one was."""
+    return "" if any(tried.values()) or not tried else f"{', '.join(tried)}: address not permitted"
 
 
 def _reason(error: object) -> str:

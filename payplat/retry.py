@@ -29,6 +29,10 @@ class Backoff:
         wait = min(self.cap, self.base * self.factor ** min(failures - 1, 64))
         return wait * (1 - self.jitter * (seam.uniform() if chance is None else chance))
 
+    def duration(self) -> float:
+        """Return the seconds from the first try to the last, at most."""
+        return sum(self.delay(failures, chance=0) for failures in range(1, self.attempts))
+
     def due_after(self, failures: int, now: int) -> int | None:
         """Return when the next try is due (microseconds, UTC), or None when the attempts are used up."""
         if failures >= self.attempts:

@@ -1,6 +1,7 @@
 """The documented configuration is the one that the code knows."""
 
 import base64
+import hashlib
 import json
 import re
 import tomllib
@@ -26,7 +27,9 @@ CONFIG = Path(__file__).parent.parent / "config"
 TABLES = ("product_codes", "api")
 DOORS = installed_doors()
 KINDS = {kind: door.settings_type for kind, door in DOORS.items()}
-SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+KEY = hashlib.sha256(b"ours").digest()
+SECRET = "whsec_" + base64.b64encode(KEY).decode()
+PLAYERS = hashlib.sha256(b"players").hexdigest()
 
 
 def pem_pair() -> tuple[str, str]:
@@ -81,7 +84,7 @@ def folder(tmp_path: Path, keys: dict[str, str]) -> Path:
     (secrets / "alipay_public_key.pem").write_text(keys["alipay_public_key"])
     (secrets / "apple_private_key.p8").write_text(keys["apple_private_key"])
     (secrets / "google_service_account.json").write_text(service_account(keys["private_key"]))
-    (secrets / "google_account_secret").write_text("0123456789abcdef0123456789abcdef")
+    (secrets / "google_account_secret").write_text(PLAYERS)
     return tmp_path
 
 
@@ -262,9 +265,13 @@ def endpoint(**options: object) -> dict[str, str]:
     }
 
 
+def _other(length: int = 32) -> bytes:
+    return hashlib.shake_256(b"other").digest(length)
+
+
 def other_secret(length: int = 32) -> str:
     """Another secret, of so many bytes."""
-    return "whsec_" + base64.b64encode(bytes(range(100, 100 + length))).decode()
+    return "whsec_" + base64.b64encode(_other(length)).decode()
 
 
 def test_an_endpoint_signs_with_every_secret_listed(folder):
@@ -273,8 +280,8 @@ def test_an_endpoint_signs_with_every_secret_listed(folder):
     listed = endpoints_of(
         read(folder, **endpoint(secret=[other_secret(), "file:secrets/main_endpoint"]))
     )
-    assert listed["default/main"].secrets == (bytes(range(100, 132)), *alone.secrets)
-    assert alone.secrets == (b"0123456789abcdef0123456789abcdef",)
+    assert listed["default/main"].secrets == (_other(), *alone.secrets)
+    assert alone.secrets == (KEY,)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +389,7 @@ def test_secrets_are_masked(folder, keys):
     listed = endpoint(secret=[other_secret(), SECRET])
     settings = read(folder, PAYPLAT_DATABASE__URL="mariadb://pay:hunter2@db/payplat", **listed)
     shown = repr(settings) + str(settings.model_dump()) + repr(endpoints_of(settings))
-    keys_of_ours = (SECRET[6:30], other_secret()[6:30], "0123456789abcdef", "efghijklmnopq")
+    keys_of_ours = (SECRET[6:30], other_secret()[6:30], PLAYERS, repr(KEY)[2:30])
     for secret in (*keys_of_ours, "hunter2", keys["private_key"][60:100]):
         assert secret not in shown
 
@@ -413,3 +420,167 @@ def test_two_channels_of_one_account_stop_the_start(folder, keys):
     with pytest.raises(ConfigurationError) as caught:
         open_channels(read(folder), DOORS)
     assert caught.value.faults == ["channels.apple_two: the same account as channels.apple"]
+
+
+# --- What must not start does not ---
+
+
+def public_half(private: str) -> str:
+    """The public key of a private one."""
+    key = serialization.load_pem_private_key(private.encode(), None).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def truncated(text: str) -> str:
+    """The first two thirds, as a copy that went wrong leaves them."""
+    return text[: len(text) * 2 // 3]
+
+
+WRONG_KEYS = {
+    "alipay.private_key": (
+        lambda keys: "",
+        lambda keys: truncated(keys["private_key"]),
+        lambda keys: public_half(keys["private_key"]),
+        lambda keys: keys["alipay_public_key"],
+        lambda keys: keys["apple_private_key"],
+    ),
+    "alipay.alipay_public_key": (
+        lambda keys: "",
+        lambda keys: truncated(keys["alipay_public_key"]),
+        lambda keys: keys["private_key"],
+        lambda keys: public_half(keys["private_key"]),
+        lambda keys: public_half(keys["apple_private_key"]),
+    ),
+    "apple.private_key": (
+        lambda keys: "",
+        lambda keys: truncated(keys["apple_private_key"]),
+        lambda keys: public_half(keys["apple_private_key"]),
+        lambda keys: keys["private_key"],
+    ),
+    "google.service_account": (
+        lambda keys: "",
+        lambda keys: truncated(service_account(keys["private_key"])),
+        lambda keys: service_account(truncated(keys["private_key"])),
+        lambda keys: service_account(public_half(keys["private_key"])),
+        lambda keys: service_account(keys["apple_private_key"]),
+        lambda keys: keys["private_key"],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [(name, wrong) for name, all_ in WRONG_KEYS.items() for wrong in all_]
+)
+def test_a_wrong_key_stops_the_start(folder, keys, name, wrong):
+    """Empty, truncated, public for private, private for public, ours for theirs, another's kind: named and not told."""
+    channel, option = name.split(".")
+    value = wrong(keys)
+    settings = read(folder, **{f"PAYPLAT_CHANNELS__{channel.upper()}__{option.upper()}": value})
+    with pytest.raises(ConfigurationError) as caught:
+        open_channels(settings, DOORS)
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"channels.{channel}: ")
+    assert option in fault
+    assert not any(line in fault for line in value.split() if len(line) > 20)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("alipay.app_id", "alipay.seller_id", "alipay.private_key", "apple.bundle_id"),
+        *("apple.issuer_id", "apple.key_id", "apple.private_key", "google.package_name"),
+        *("google.service_account", "google.account_secret", "google.push_email"),
+    ],
+)
+def test_a_missing_key_stops_the_start(folder, name):
+    """Each option that a channel cannot do without is asked for by name."""
+    channel, option = name.split(".")
+    before, table, rest = (folder / "payplat.toml").read_text().partition(f"[channels.{channel}]")
+    rest = re.sub(rf"(?m)^{option} = .*$", "", rest, count=1)
+    (folder / "payplat.toml").write_text(before + table + rest)
+    assert f"channels.{name}: missing" in faults(folder)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        bytes(32),
+        b"\xa5" * 24,
+        b"\x13\x9e\x41\xf7\x60" * 5 + b"\x13",
+        b"changeme" * 4,
+        b"0123456789abcdef0123456789abcdef",
+        b"0123456789abcdef0123456789",
+        bytes(range(64)),
+        bytes(range(200, 100, -3)),
+        b"my-Password-for-the-webhook!",
+        base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        KEY[:23],
+    ],
+)
+def test_a_secret_that_is_none_stops_the_start(folder, raw):
+    """Patterns, well-known words, the specification's own example, and what is too short, of both kinds of secret."""
+    text = "whsec_" + base64.b64encode(raw).decode()
+    told = faults(folder, **endpoint(secret=[SECRET, text]))
+    assert told.startswith("apps.default.endpoints.main.secret: ")
+    assert text[6:20] not in told
+    players = raw.decode("latin-1") if raw.isascii() and raw.isalnum() else None
+    if players:
+        told = faults(folder, PAYPLAT_CHANNELS__GOOGLE__ACCOUNT_SECRET=players)
+        assert told.startswith("channels.google.account_secret: ")
+        assert players not in told
+
+
+@pytest.mark.parametrize("length", [24, 32, 64])
+def test_random_bytes_are_a_secret(folder, length):
+    """What openssl makes is taken at any length that is allowed."""
+    read(folder, **endpoint(secret=[other_secret(length)]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"checks__base_seconds": 1800, "orders__lifetime_seconds": 1800}, "checks.base_seconds"),
+        ({"checks__base_seconds": 3600, "orders__lifetime_seconds": 60}, "checks.base_seconds"),
+        ({"checks__base_seconds": 3600, "checks__cap_seconds": 20}, None),
+        ({"checks__base_seconds": 1799, "orders__lifetime_seconds": 1800}, None),
+        ({"delivery__attempts": 1000}, "delivery.attempts"),
+        ({"delivery__attempts": 8, "delivery__cap_seconds": 604800}, None),
+        ({"delivery__attempts": 1000, "delivery__cap_seconds": 600}, None),
+        ({"delivery__attempts": 1}, None),
+    ],
+)
+def test_a_schedule_must_come_to_its_point(folder, changes, fault):
+    """The first check comes before the order's end, the last delivery within a month."""
+    named = {f"PAYPLAT_{name.upper()}": str(value) for name, value in changes.items()}
+    if fault is None:
+        read(folder, **named)
+    else:
+        assert faults(folder, **named).startswith(f"{fault}: ")
+
+
+@pytest.mark.parametrize(
+    ("networks", "allowed"),
+    [
+        ([], True),
+        (["10.20.0.0/16", "192.168.1.0/24", "fd12:3456::/48"], True),
+        (["10.20.0.0/16", "127.0.0.0/8"], False),
+        (["::1/128"], False),
+        (["169.254.0.0/16"], False),
+        (["0.0.0.0/0"], False),
+        (["100.64.0.0/10"], False),
+    ],
+)
+def test_production_opens_private_networks_only(folder, networks, allowed):
+    """Its own machine, link-local and the like stay closed; in the sandbox each may be opened."""
+    opened = {"PAYPLAT_OUTBOUND__NETWORKS": json.dumps(networks)}
+    assert [str(each) for each in read(folder, **opened).outbound.networks] == networks
+    told = faults(folder, PAYPLAT_ENVIRONMENT="production", **opened)
+    assert ("outbound.networks: " not in told) is allowed
+
+
+@pytest.mark.parametrize("networks", ["10.0.0.1/8", "localhost", "10.0.0.0/33"])
+def test_what_is_no_network_stops_the_start(folder, networks):
+    """A network is told by its address and its length."""
+    told = faults(folder, PAYPLAT_OUTBOUND__NETWORKS=json.dumps([networks]))
+    assert "outbound.networks" in told

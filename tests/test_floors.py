@@ -24,7 +24,7 @@ FLOORS = {
     3: "api_keys checks clients decisions endpoints events explanation orders records refunds rows timeline waiting",
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
-    0: "addresses errors limits money peers provider purchase retry seam strict_json",
+    0: "addresses errors limits money peers provider purchase retry seam strength strict_json",
 }
 ANNEX = "payplat.simulators"
 LOWEST_WITH_HTTP = 5

@@ -238,7 +238,7 @@ def _at_google(
         push_email=PUSH_EMAIL,
     )
     (hidden / "google_service_account.json").write_text(json.dumps(google.service_account(key=key)))
-    (hidden / "google_account_secret").write_text(secrets.token_hex(16))
+    (hidden / "google_account_secret").write_text(secrets.token_hex(32))
     addresses = {"google_api": google.api, "google_certs": google.certs_url}
     return {"package_name": PACKAGE, "push_email": PUSH_EMAIL, **addresses}
 

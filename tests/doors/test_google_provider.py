@@ -32,6 +32,8 @@ Provide = Callable[..., GoogleProvider]
 URL = "https://pay.example.com/v1/callback/google"
 NOTHING = Evidence(Source.RECONCILE, b"")
 
+SECRET = "f6b1c09e5d7a48d2b3c4e5a697081f2c"
+
 
 @pytest.fixture
 async def provide(google: GoogleSimulator, our_keys) -> AsyncIterator[Provide]:
@@ -47,7 +49,7 @@ async def provide(google: GoogleSimulator, our_keys) -> AsyncIterator[Provide]:
     def provide(environment: str = "sandbox", **options: Any) -> GoogleProvider:
         wanted = {
             "package_name": PACKAGE, "service_account": json.dumps(account), "push_email": PUSH_EMAIL,
-            "account_secret": "0123456789abcdef0123456789abcdef", "api": google.api, "certs_url": google.certs_url,
+            "account_secret": SECRET, "api": google.api, "certs_url": google.certs_url,
         }  # fmt: skip
         settings = GoogleSettings.model_validate({**wanted, **options})
         made.append(Google.make_provider(settings, Account("google", environment, URL, LOOPBACK)))
@@ -124,7 +126,7 @@ async def test_a_purchase_says_what_it_owes(provide, google):
 async def test_each_player_buys_under_the_own_name_only(provide, google):
     """Another player's name, half a name, or another installation's secret does not fit; no name at all is claimed."""
     order, provider = an_order(), provide()
-    other = provide(account_secret="fedcba9876543210")
+    other = provide(account_secret=SECRET[::-1])
     ours = (await provider.prepare(order)).parameters["obfuscated_account_id"]
     theirs = (await provider.prepare(replace(order, receiver="player-2"))).parameters
     foreign = (await other.prepare(order)).parameters["obfuscated_account_id"]
@@ -321,6 +323,7 @@ async def test_a_probe_touches_nothing(provide, google):
         {"sandbox": "testers"},
         {"testers": ["x"]},
         {"account_secret": "short"},
+        {"account_secret": "changeme" * 4},
         {"package_name": "../game"},
         {"push_email": "nobody"},
         {"push_subscription": "play"},
@@ -341,6 +344,6 @@ async def test_production_takes_googles_own_hosts_only(provide, google, our_keys
     account = json.dumps(google.service_account(key=our_keys.google))
     settings = GoogleSettings(
         package_name=PACKAGE, service_account=account, push_email=PUSH_EMAIL,
-        account_secret="0123456789abcdef", api=google.api, certs_url=google.certs_url,
+        account_secret=SECRET, api=google.api, certs_url=google.certs_url,
     )  # fmt: skip
     assert [key for key, _ in settings.unsafe()] == ["api", "certs_url", "service_account"]

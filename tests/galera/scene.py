@@ -26,7 +26,11 @@ _DATABASE = (
     f"CREATE USER '{ACCOUNT}'@'127.0.0.1'",
 )
 # What was acknowledged must be there: asking Alipay later would find what was lost, and hide that it was.
-_NO_CHECKS = {"PAYPLAT_CHECKS__BASE_SECONDS": "3600", "PAYPLAT_CHECKS__CAP_SECONDS": "3600"}
+_NO_CHECKS = {
+    "PAYPLAT_CHECKS__BASE_SECONDS": "3600",
+    "PAYPLAT_CHECKS__CAP_SECONDS": "3600",
+    "PAYPLAT_ORDERS__LIFETIME_SECONDS": "7200",
+}
 
 
 @dataclass(frozen=True)

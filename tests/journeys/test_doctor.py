@@ -113,6 +113,28 @@ async def test_production_wants_apples_own_root(stage):
     assert all(f"channels.apple.{key}:" in told for key in ("roots", "api", "app_apple_id"))
 
 
+# --- Where calls may go ---
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_address_that_is_not_permitted(stage):
+    """Endpoints and gateways on this machine are told one by one when nobody opened it."""
+    found = await findings(reread(stage, OUTBOUND__NETWORKS="[]"))
+    channels = ["channel alipay", "channel apple", "channel google"]
+    assert ill(found) == ["addresses", *channels]
+    told = "default/main: its host leads to 127.0.0.1, which is not permitted (outbound.networks)"
+    assert found["addresses"] == (False, told)
+    assert "address not permitted" in found["channel alipay"][1]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_name_that_leads_nowhere(stage):
+    """An endpoint whose host nobody knows is told."""
+    url = {"APPS__DEFAULT__ENDPOINTS__MAIN__URL": "https://nowhere.invalid/"}
+    says = (await findings(reread(stage, **url)))["addresses"]
+    assert says == (False, "default/main: its host cannot be resolved")
+
+
 # --- Work that nobody does ---
 
 

@@ -20,7 +20,7 @@ from tests.stage import Client, Reply
 
 on_mariadb = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-SECRET = "whsec_" + "c2VjcmV0" * 6
+SECRET = "whsec_" + "9tHpJ2kqW3xZ0bVnM5rYc7LdA1fGsE8u"
 # None is a port at which nobody listens.
 TROUBLES = {
     "refused": None,

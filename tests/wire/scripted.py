@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -90,12 +91,12 @@ class _Door(RequestHandler):
 
 
 @asynccontextmanager
-async def scripted() -> AsyncIterator[Scripted]:
-    """Run such a server."""
+async def scripted(tls: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
+    """Run such a server, with a certificate where one is given."""
     sockets = bind_sockets(0, "127.0.0.1")
-    script = Scripted(f"http://127.0.0.1:{sockets[0].getsockname()[1]}")
+    script = Scripted(f"http{'s' if tls else ''}://127.0.0.1:{sockets[0].getsockname()[1]}")
     routes = [(r".*", _Door, {"script": script})]
-    server = HTTPServer(Application(routes, log_function=lambda _handler: None))
+    server = HTTPServer(Application(routes, log_function=lambda _handler: None), ssl_options=tls)
     server.add_sockets(sockets)
     try:
         yield script

@@ -1,10 +1,11 @@
 """Google Play's door: the steps of a purchase in which Google Play differs."""
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 from payplat import seam
 from payplat.addresses import Network
@@ -19,16 +20,22 @@ from payplat.handlers.pay import FIRST_LOOK, AbstractPay
 from payplat.provider import Account, Provider
 from payplat.purchase import Source, State, Verdict
 from payplat.settings import ChannelSettings, StoreSettings, Url
+from payplat.strength import weakness
 
 CERTS = "https://www.googleapis.com/oauth2/v3/certs"
+
+
+def _as_text(value: object) -> object:
+    """Return the file that the environment gave, where JSON is read as the table that it is."""
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 class GoogleSettings(StoreSettings):
     """The options of a Google Play channel: one app, a service account, and the Pub/Sub push subscription."""
 
     package_name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,120}$")]
-    service_account: SecretStr
-    account_secret: SecretStr = Field(min_length=16)
+    service_account: Annotated[SecretStr, BeforeValidator(_as_text)]
+    account_secret: SecretStr
     push_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
     push_audience: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     push_subscription: (
@@ -39,6 +46,13 @@ class GoogleSettings(StoreSettings):
     timeout_seconds: float = Field(5, gt=0, le=10)
     api: Url | None = None
     certs_url: Url | None = None
+
+    @field_validator("account_secret")
+    @classmethod
+    def _is_strong(cls, secret: SecretStr) -> SecretStr:
+        if fault := weakness(secret.get_secret_value().encode()):
+            raise ValueError(fault)
+        return secret
 
     def unsafe(self) -> Iterator[tuple[str, str]]:
         """Refuse other hosts than Google's own."""
@@ -51,7 +65,10 @@ class GoogleSettings(StoreSettings):
                 yield "service_account", "its token_uri is not Google's"
 
     def _account(self) -> ServiceAccount:
-        return ServiceAccount.read(self.service_account.get_secret_value())
+        try:
+            return ServiceAccount.read(self.service_account.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"service_account: {error}") from None
 
     def tokens(self, opened: Iterable[Network]) -> AccessTokens:
         """Return the service account's access tokens; raises ValueError for an account that cannot be read."""
