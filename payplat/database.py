@@ -24,13 +24,15 @@ Body = Callable[[AsyncConnection], Awaitable[T]]
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "mysql": "mysql+aiomysql", "mariadb": "mysql+aiomysql"}
 # Deadlock, lock wait, record changed since the snapshot: another try of the whole body may succeed.
 _TRY_AGAIN = {1213, 1205, 1020}
-# Too many connections, refused login, not ready, shutting down, read only, killed, cannot connect, gone, lost, disk full,
-# statement too slow.
+# Too many connections, refused login, no such database or not for us, not ready, shutting down, read only,
+# killed, cannot connect, gone, lost, disk full, statement too slow.
 _UNAVAILABLE = {
     1040,
     1203,
     1226,
     1045,
+    1044,
+    1049,
     1047,
     1053,
     1290,

@@ -15,7 +15,7 @@ from rich.table import Table
 from payplat import schema
 from payplat.configuration import read_settings
 from payplat.database import database_of
-from payplat.errors import ConfigurationError, PayplatError
+from payplat.errors import ConfigurationError, DatabaseUnavailable, PayplatError
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings
 
@@ -67,6 +67,8 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(coroutine)
     except ConfigurationError as error:
         fail("\n".join(error.faults), 3)
+    except DatabaseUnavailable as error:
+        fail(f"database.url: {error}", 1)
     except PayplatError as error:
         fail(str(error), 1)
 

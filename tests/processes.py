@@ -56,7 +56,7 @@ async def payplat(
     log = (folder / f"{arguments[0]}.log").open("ab")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, env=given, cwd=_ROOT,
-        stdout=asyncio.subprocess.DEVNULL, stderr=log,
+        stdout=log, stderr=log,
     )  # fmt: skip
     service = Service(f"http://127.0.0.1:{given['PAYPLAT_SERVER__PORT']}", process)
     try:
