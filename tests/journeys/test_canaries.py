@@ -2,7 +2,10 @@
 
 import asyncio
 import base64
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,7 +15,7 @@ from tests.canaries import Canaries, of_account, of_key
 from tests.processes import free_port, payplat, run_here
 from tests.stage import Client, form
 
-pytestmark = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+on_mariadb = pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 
 
 @pytest.fixture
@@ -84,6 +87,7 @@ async def everything_stored(stage) -> AsyncIterator[bytes]:
         yield repr(rows.all()).encode()
 
 
+@on_mariadb
 def test_a_canary_is_heard_in_every_form(stage, canaries, environ):
     """Whole files, hex, Base64 at any place, wrapped and escaped: the search finds what it is to find."""
     for file in (stage.folder / "secrets").iterdir():
@@ -103,6 +107,7 @@ def test_a_canary_is_heard_in_every_form(stage, canaries, environ):
     assert canaries.heard_in(secrets.token_bytes(100_000).hex().encode()) == []
 
 
+@on_mariadb
 @pytest.mark.gen_test(timeout=170)
 async def test_no_secret_leaves_the_processes(client, stage, canaries, environ, mariadb):
     """A purchase, a forgery, failing deliveries and providers, an unexpected error, doctor: nobody learns a secret."""
@@ -187,6 +192,7 @@ FILES = {
 }
 
 
+@on_mariadb
 @pytest.mark.gen_test(timeout=170)
 @pytest.mark.parametrize("name", FAULTS)
 async def test_no_fault_tells_a_secret(stage, canaries, environ, name):
@@ -201,3 +207,26 @@ async def test_no_fault_tells_a_secret(stage, canaries, environ, name):
         key = name.removeprefix("PAYPLAT_").lower().split("__")
         assert ".".join(key[:2]) in told
         assert key[-1] in told
+
+
+_FAULT = """
+import structlog
+from payplat.logs import configure_logging
+configure_logging()
+try:
+    canary = "".join(["can", "ary"])
+    raise ValueError("boom")
+except ValueError:
+    structlog.get_logger("payplat").exception("work failed")
+"""
+
+
+def test_a_terminal_is_shown_no_variables():
+    """Colours come with tracebacks, which must not show what the functions held."""
+    ours, theirs = os.openpty()
+    subprocess.run([sys.executable, "-W", "error", "-c", _FAULT], stderr=theirs, timeout=60)
+    shown = os.read(ours, 100_000)
+    os.close(ours)
+    os.close(theirs)
+    assert b"boom" in shown
+    assert b"canary" not in shown.replace(b'"can", "ary"', b"")
