@@ -14,6 +14,7 @@ from payplat.addresses import Network
 from payplat.errors import UnknownClient
 from payplat.key_sets import KeySet
 from payplat.settings import LoginSettings
+from payplat.strength import weakness
 
 _LEEWAY = 30  # seconds
 _MIN_BITS, _MIN_SECRET = 2048, 32
@@ -124,13 +125,11 @@ class _Set:
 def _keys_of(settings: LoginSettings, app: str, opened: Iterable[Network]) -> LoginKeys:
     if settings.jwks_url is not None:
         owner = f"The login of {app}"
-        return _Set(
-            KeySet(settings.jwks_url, _read_member, owner=owner, timeout=5, opened=opened)
-        )
+        return _Set(KeySet(settings.jwks_url, _read_member, owner=owner, timeout=5, opened=opened))
     if settings.public_key is not None:
         return _One(_public(_read_pem(settings.public_key)))
     secret = settings.secret.get_secret_value().encode() if settings.secret else b""
-    if len(secret) < _MIN_SECRET or len(set(secret)) < 8:
+    if len(secret) < _MIN_SECRET or weakness(secret):
         raise ValueError(f"secret must be {_MIN_SECRET} random bytes or more")
     return _One(LoginKey("HS256", secret))
 

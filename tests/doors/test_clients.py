@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -25,7 +26,8 @@ RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 P256_KEY = ec.generate_private_key(ec.SECP256R1())
 KEYS = {"RS256": RSA_KEY, "ES256": P256_KEY}
 NOBODY = "0" * 32
-STRANGE = {"endpoints": {"main": {"url": "https://other.test/", "secret": "whsec_" + "QUJD" * 8}}}
+SECRET_OF_OTHER = "whsec_" + b64encode(SECRET.encode()).decode()
+STRANGE = {"endpoints": {"main": {"url": "https://other.test/", "secret": SECRET_OF_OTHER}}}
 STRANGE["login"] = {"issuer": ISSUER, "audience": "other", "secret": SECRET[::-1]}
 
 
