@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from benchmarks.abusers import FORM
 from benchmarks.fixed import PATH
 from benchmarks.ground import ROOT, Ground, Void, check, lay_ground
+from benchmarks.meters import cpu_seconds
 from benchmarks.notices import make_sales, sign_notices
 from benchmarks.pace import Answer, Pace, request
 from benchmarks.servers import Contestant, make_room
@@ -39,9 +40,10 @@ _ORDER = {"channel": "alipay", "product_id": "coins_500", "receiver": "player-1"
 
 @dataclass(frozen=True)
 class Seen:
-    """What one run showed; bytes and seconds. ``abusers`` is what they were told."""
+    """What one run showed; bytes and seconds. ``abusers`` is what they were told, ``share`` the server's of a processor."""
 
     settles: float
+    share: float
     answers: dict[str, list[Answer]]
     memory: tuple[int, int, int]
     log: int
@@ -97,6 +99,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _judge(seen: Seen, seconds: float) -> int:
     forged = f"{seen.abusers} over {seconds + ARRIVING:.0f} s"
     lines = [f"settles {seen.settles:.0f}/s; told to the abusers: {forged}"]
+    lines += [f"the server had {seen.share:.0%} of a processor under abuse"]
     goals = list(seen.goals(seconds))
     lines += [f"{'met   ' if met else 'MISSED'} {goal}" for goal, met in goals]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -133,11 +136,13 @@ async def _run(
     )
     await asyncio.sleep(ARRIVING)
     memory.append(_memory(pid))
+    began, used = time.perf_counter(), cpu_seconds(pid)
     answers = await _behave(port, notices[SETTLED:], given)
+    share = (cpu_seconds(pid) - used) / (time.perf_counter() - began)
     memory.append(_memory(pid))
     told = json.loads((await abusers.communicate())[0])
     grown = log.stat().st_size - written
-    return Seen(settles, answers, (memory[0], memory[1], memory[2]), grown, told)
+    return Seen(settles, share, answers, (memory[0], memory[1], memory[2]), grown, told)
 
 
 async def _settles(port: int, notices: list[bytes]) -> float:
