@@ -40,7 +40,7 @@ _ORDER = {"channel": "alipay", "product_id": "coins_500", "receiver": "player-1"
 
 @dataclass(frozen=True)
 class Seen:
-    """What one run showed; bytes and seconds. ``abusers`` is what they were told, ``share`` the server's of a processor."""
+    """What one run showed; bytes and seconds. ``abusers``: what they were told; ``share``: of a processor, the server's."""
 
     settles: float
     share: float
