@@ -40,7 +40,7 @@ _ORDER = {"channel": "alipay", "product_id": "coins_500", "receiver": "player-1"
 
 @dataclass(frozen=True)
 class Seen:
-    """What one run showed; bytes and seconds. ``abusers``: what they were told; ``share``: of a processor, the server's."""
+    """What a run showed, in bytes and seconds; what the abusers were told, and the server's share of a processor."""
 
     settles: float
     share: float
