@@ -75,6 +75,9 @@ async def test_an_endless_body_is_refused_while_it_comes(client, stage):
     assert told(raw) == (413, "body_too_large")
     assert next(sent) * 4096 < 2**20
     await client.until(lambda: not stage.platform.running)
+    await client.until(
+        lambda: "_execute" not in {t.get_coro().__name__ for t in asyncio.all_tasks()}
+    )
 
 
 @pytest.mark.parametrize(
