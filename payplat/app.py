@@ -2,16 +2,14 @@
 
 import asyncio
 import base64
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.routing import AnyMatches, Rule, RuleRouter
 from tornado.web import Application, RequestHandler
 
@@ -165,40 +163,6 @@ def make_server(platform: Platform) -> HTTPServer:
     )
 
 
-async def serve(settings: Settings, doors: Doors, *, work: bool, shared_port: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: take no more, finish what was taken, end."""
-    async with open_platform(settings, doors) as platform:
-        server, worker = make_server(platform), make_worker(platform)
-        address = settings.server
-        server.add_sockets(bind_sockets(address.port, address.host, reuse_port=shared_port))
-        if work:
-            await start_worker(platform, worker)
-        log.info("serving", host=address.host, port=address.port, works=work)
-        await _until_stopped()
-        await asyncio.gather(drain(platform, server), worker.stop())
-
-
-async def drain(platform: Platform, server: HTTPServer, within: float = 20.0) -> None:
-    """Accept nothing more and answer what was accepted, for at most ``within`` seconds."""
-    platform.draining.set()
-    server.stop()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(within):
-            while platform.running:  # noqa: ASYNC110 - the set is its own and only record
-                await asyncio.sleep(0.02)
-    await server.close_all_connections()
-
-
-async def work(settings: Settings, doors: Doors) -> None:
-    """Run the jobs alone until SIGTERM or SIGINT, then finish what was begun."""
-    async with open_platform(settings, doors) as platform:
-        worker = make_worker(platform)
-        await start_worker(platform, worker)
-        log.info("working")
-        await _until_stopped()
-        await worker.stop()
-
-
 async def start_worker(platform: Platform, worker: Worker) -> None:
     """Enrol the sweeps and start every lane."""
     await _sweeps(platform).enrol()
@@ -270,10 +234,3 @@ def endpoints_of(settings: Settings) -> dict[str, Endpoint]:
 
 def _secret(text: str) -> bytes:
     return base64.b64decode(text.removeprefix("whsec_"))
-
-
-async def _until_stopped() -> None:
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stopped.set)
-    await stopped.wait()

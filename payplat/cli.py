@@ -1,12 +1,13 @@
 """The command line. Exit codes: 0 all is well, 1 found problems, 2 wrong usage, 3 the environment does not fit."""
 
+import signal
 import sys
 from importlib.metadata import version as package_version
 from typing import Annotated, Any
 
 import typer
 
-from payplat import app, schema
+from payplat import life, schema
 from payplat.database import database_of
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
@@ -22,7 +23,16 @@ from payplat.operations import (
 from payplat.processes import Supervisor
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings
-from payplat.terminal import AsJson, ConfigFile, configured, fail, out, print_json, run
+from payplat.terminal import (
+    AsJson,
+    ConfigFile,
+    configured,
+    fail,
+    out,
+    print_json,
+    read_configuration,
+    run,
+)
 
 cli = typer.Typer(
     help="payplat: the payment platform that apps and games host themselves.",
@@ -43,29 +53,38 @@ def serve(
         bool, typer.Option("--worker/--no-worker", help="Run the jobs in here too.")
     ] = True,
 ) -> None:
-    """Serve the API, and the jobs too unless told otherwise, until SIGTERM."""
+    """Serve the API, and the jobs too unless told otherwise, until SIGTERM. SIGHUP reads the configuration again."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard
     settings, doors = configured(config)
     if processes > 1 and settings.database.url.get_secret_value().startswith("sqlite"):
         fail("SQLite takes one serve process; use MariaDB for more", 2)
     configure_logging()
 
+    known = [settings]
+
+    def reread() -> Settings:
+        known[0] = read_configuration(config)[0]
+        return known[0]
+
     def one() -> None:
+        shared = processes > 1
         try:
-            run(app.serve(settings, doors, work=worker, shared_port=processes > 1))
+            run(life.serve(known[0], doors, reread, work=worker, shared_port=shared))
         except typer.Exit as end:
             sys.exit(end.exit_code)
 
     if processes > 1:
-        sys.exit(Supervisor(processes, one).run())
+        sys.exit(Supervisor(processes, one, reread).run())
     one()
 
 
 @cli.command()
 def worker(config: ConfigFile = None) -> None:
-    """Run the jobs alone: deliveries, duties, checks, sweeps, until SIGTERM."""
+    """Run the jobs alone: deliveries, duties, checks, sweeps, until SIGTERM. SIGHUP reads the configuration again."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard
     settings, doors = configured(config)
     configure_logging()
-    run(app.work(settings, doors))
+    run(life.work(settings, doors, lambda: read_configuration(config)[0]))
 
 
 @cli.command()

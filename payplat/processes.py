@@ -1,5 +1,6 @@
 """Several serve processes under one parent, which passes on the signal to stop and replaces a child that died."""
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from types import FrameType
 
 import structlog
 
+from payplat.errors import ConfigurationError
+
 log = structlog.get_logger("payplat")
 # A child that dies at once must not be replaced in a busy loop.
 _PAUSE = 1.0
@@ -17,12 +20,15 @@ _PAUSE = 1.0
 class Supervisor:
     """Keeps ``count`` forked processes running ``target`` until SIGTERM or SIGINT.
 
-    A child that a signal killed is replaced; one that ended by itself has said that it cannot serve, so all end. Fork
-    before any loop or engine exists: neither survives it.
+    On SIGHUP ``reread`` is called, and unless it raises ConfigurationError the children are told to do the same; who is
+    started later gets what was read last. A child that a signal killed is replaced; one that ended by itself has said
+    that it cannot serve, so all end. Fork before any loop or engine exists: neither survives it.
     """
 
-    def __init__(self, count: int, target: Callable[[], None]) -> None:
-        self._context, self._target = get_context("fork"), target
+    def __init__(
+        self, count: int, target: Callable[[], None], reread: Callable[[], object]
+    ) -> None:
+        self._context, self._target, self._reread = get_context("fork"), target, reread
         self._stopping = False
         self._children = [self._start() for _ in range(count)]
 
@@ -30,6 +36,7 @@ class Supervisor:
         """Wait until all have ended after a signal; return the worst exit code."""
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, self._stop)
+        signal.signal(signal.SIGHUP, self._renew)
         worst = 0
         while self._children:
             connection.wait([child.sentinel for child in self._children])
@@ -61,7 +68,18 @@ class Supervisor:
         # The parent's handlers are inherited; the service installs its own once its loop runs.
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._target()
+
+    def _renew(self, _sign: int, _frame: FrameType | None) -> None:
+        try:
+            self._reread()
+        except ConfigurationError as error:
+            log.error("configuration not changed", faults=error.faults)
+            return
+        for child in self._children:
+            if child.pid is not None and child.is_alive():
+                os.kill(child.pid, signal.SIGHUP)
 
     def _stop(self, _sign: int = 0, _frame: FrameType | None = None) -> None:
         self._stopping = True

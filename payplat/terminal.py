@@ -51,12 +51,17 @@ async def with_database(settings: Settings, body: Any) -> Any:
         await database.close()
 
 
+def read_configuration(config: Path | None) -> tuple[Settings, Doors]:
+    """Read the configuration; raises ConfigurationError."""
+    doors = installed_doors()
+    kinds = {kind: door.settings_type for kind, door in doors.items()}
+    return read_settings(config, os.environ, kinds), doors
+
+
 def configured(config: Path | None) -> tuple[Settings, Doors]:
     """Read the configuration, or tell every fault and exit."""
     try:
-        doors = installed_doors()
-        kinds = {kind: door.settings_type for kind, door in doors.items()}
-        return read_settings(config, os.environ, kinds), doors
+        return read_configuration(config)
     except ConfigurationError as error:
         fail("the configuration has faults:\n  " + "\n  ".join(error.faults), 3)
 

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "payplat"
 # Top first. `name.*` is a package with everything in it. The simulators are an annex, on no floor.
 FLOORS = {
     9: "__main__ cli demo.* doctor operations",
-    8: "app processes",
+    8: "app life processes",
     7: "channels.*",
     6: "registry terminal",
     5: "handlers.*",

@@ -1,0 +1,151 @@
+"""The life of one process: it serves or works, takes a new configuration on SIGHUP, and ends on SIGTERM or SIGINT.
+
+A new configuration is a second platform beside the first: new requests and new work go to it, the first finishes what it
+began. A configuration with faults changes nothing.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Self
+
+import structlog
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from payplat.app import (
+    Platform,
+    make_router,
+    make_server,
+    make_worker,
+    open_platform,
+    start_worker,
+)
+from payplat.errors import ConfigurationError, PayplatError
+from payplat.registry import Doors
+from payplat.settings import Settings
+
+log = structlog.get_logger("payplat")
+# Reads the configuration again; raises ConfigurationError.
+Reread = Callable[[], Settings]
+
+
+class Shift:
+    """One platform with its jobs, from its opening to its close."""
+
+    def __init__(self, platform: Platform, stack: AsyncExitStack) -> None:
+        self.platform, self._stack = platform, stack
+        self._worker = make_worker(platform)
+
+    @classmethod
+    async def begin(cls, settings: Settings, doors: Doors, *, works: bool) -> Self:
+        """Open a platform and start its jobs if it ``works``; raises PayplatError when it cannot."""
+        async with AsyncExitStack() as stack:
+            platform = await stack.enter_async_context(open_platform(settings, doors))
+            shift = cls(platform, stack)
+            if works:
+                await start_worker(platform, shift._worker)
+            shift._stack = stack.pop_all()
+        return shift
+
+    async def finish(self, within: float = 20.0) -> None:
+        """Answer what was accepted and finish what was begun, for so many seconds at most."""
+        await asyncio.gather(self._answered(within), self._worker.stop())
+
+    async def _answered(self, within: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self.platform.running:  # noqa: ASYNC110 - the set is its own and only record
+                    await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        """Close everything that was opened."""
+        await self._stack.aclose()
+
+    async def end(self) -> None:
+        """Finish and close."""
+        await self.finish()
+        await self.close()
+
+
+class Life:
+    """The shifts of one process, of which the last is the present one."""
+
+    def __init__(self, doors: Doors, *, works: bool) -> None:
+        self._doors, self._works = doors, works
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def begin(self, settings: Settings) -> Platform:
+        """Begin the first shift; raises PayplatError."""
+        self.shift = await Shift.begin(settings, self._doors, works=self._works)
+        return self.shift.platform
+
+    async def renewals(self, reread: Reread) -> AsyncIterator[Platform]:
+        """Yield the platform of each new shift, until the process is told to end.
+
+        The shift before ends by itself meanwhile. Faults are logged, and change nothing.
+        """
+        async for _ in _hangups():
+            try:
+                fresh = reread()
+                successor = await Shift.begin(fresh, self._doors, works=self._works)
+            except ConfigurationError as error:
+                log.error("configuration not changed", faults=error.faults)
+            except PayplatError as error:
+                log.error("configuration not changed", faults=[str(error)])
+            else:
+                if fresh.server != self.shift.platform.settings.server:
+                    log.warning("server settings change with a restart")
+                predecessor, self.shift = self.shift, successor
+                log.info("configuration changed")
+                yield successor.platform
+                ending = asyncio.create_task(predecessor.end())
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+
+    async def end(self, server: HTTPServer | None = None) -> None:
+        """Take nothing more, finish what was begun, close."""
+        self.shift.platform.draining.set()
+        if server is not None:
+            server.stop()
+        await asyncio.gather(self.shift.finish(), *self._ending)
+        if server is not None:
+            await server.close_all_connections()
+        await self.shift.close()
+
+
+async def serve(
+    settings: Settings, doors: Doors, reread: Reread, *, work: bool, shared_port: bool = False
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: take no more, finish what was taken, end."""
+    life = Life(doors, works=work)
+    server, address = make_server(await life.begin(settings)), settings.server
+    try:
+        server.add_sockets(bind_sockets(address.port, address.host, reuse_port=shared_port))
+        log.info("serving", host=address.host, port=address.port, works=work)
+        async for platform in life.renewals(reread):
+            # Asked for each request, on connections that are open already too.
+            server.request_callback = make_router(platform)
+    finally:
+        await life.end(server)
+
+
+async def work(settings: Settings, doors: Doors, reread: Reread) -> None:
+    """Run the jobs alone until SIGTERM or SIGINT, then finish what was begun."""
+    life = Life(doors, works=True)
+    await life.begin(settings)
+    log.info("working")
+    async for _ in life.renewals(reread):
+        pass
+    await life.end()
+
+
+async def _hangups() -> AsyncIterator[None]:
+    """Yield at each SIGHUP, end with SIGTERM or SIGINT."""
+    signs: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(sign, signs.put_nowait, sign)
+    while await signs.get() == signal.SIGHUP:
+        yield
