@@ -17,8 +17,13 @@ def read(text: str) -> Any:
         found = DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    _check(found, MOST_DEPTH)
+    require_storable(found)
     return found
+
+
+def require_storable(found: Any) -> None:
+    """Raise ValueError where something that was decoded holds what nobody can store, or is nested too deeply."""
+    _check(found, MOST_DEPTH)
 
 
 def _check(value: Any, depth: int) -> None:

@@ -160,6 +160,7 @@ def _top_level(raw: str) -> dict[str, tuple[str, Any]]:
             at = _expect(raw, at, ",")
         if _skip(raw, at + 1) != len(raw):
             raise Malformed
+        strict_json.require_storable([*spans, *(value for _, value in spans.values())])
     except (ValueError, IndexError, RecursionError):
         raise Malformed from None
     return spans
