@@ -13,7 +13,14 @@ import structlog
 
 from payplat import money, seam
 from payplat.channels.alipay.keys import Keys
-from payplat.channels.alipay.reading import fen, raise_refusal, refund_key, refund_of, state_of
+from payplat.channels.alipay.reading import (
+    fen,
+    payer_of,
+    raise_refusal,
+    refund_key,
+    refund_of,
+    state_of,
+)
 from payplat.channels.alipay.wire import (
     Malformed,
     beijing,
@@ -236,9 +243,7 @@ class AlipayProvider(Provider):
             amount=fen(fields.get("total_amount")),
             product=product,
             quantity=quantity,
-            payer=fields.get("buyer_open_id")
-            or fields.get("buyer_user_id")
-            or fields.get("buyer_id"),
+            payer=payer_of(fields),
             paid_at=from_beijing(fields.get("gmt_payment") or fields.get("send_pay_date")),
             refund=refund,
             note=str(fields.get("trade_status", "")),

@@ -3,6 +3,7 @@
 Sources: Alipay Open Platform, "Trade states", "Asynchronous notification", "Common error codes".
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from payplat.errors import (
 )
 from payplat.purchase import Refund, State
 
+_LONGEST = 191  # bytes of a name that is kept
 _PAID = ("TRADE_SUCCESS", "TRADE_FINISHED")
 
 
@@ -38,8 +40,19 @@ def refund_of(fields: Mapping[str, str]) -> Refund | None:
 
 
 def refund_key(trade_no: str | None, request_no: str | int) -> str:
-    """Name a refund: its request number is unique within its trade only."""
-    return f"{trade_no}/{request_no}"
+    """Name a refund: its request number is unique within its trade only; a name too long to be kept by its hash."""
+    name = f"{trade_no}/{request_no}"
+    return name if _fits(name) else hashlib.sha256(name.encode()).hexdigest()
+
+
+def payer_of(fields: Mapping[str, str]) -> str | None:
+    """Return who paid, by the newest of Alipay's three names for that; None where none can be kept."""
+    names = (fields.get(name) for name in ("buyer_open_id", "buyer_user_id", "buyer_id"))
+    return next((name for name in names if name and _fits(name)), None)
+
+
+def _fits(name: str) -> bool:
+    return len(name.encode()) <= _LONGEST
 
 
 def fen(yuan: str | None) -> int | None:
