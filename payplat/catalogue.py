@@ -71,7 +71,7 @@ def read_catalogue(path: Path) -> Catalogue:
     """Read ``products.toml``; raises ConfigurationError with every fault and the full name of its key."""
     try:
         return Catalogue(_Apps.validate_python(tomllib.loads(path.read_text("utf-8"))))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(_faults(path, error)) from None
 
 

@@ -37,7 +37,10 @@ def read_settings(
     Raises ConfigurationError with every fault found, each with the full name of its key.
     """
     faults: list[str] = []
-    raw = _merged(path, environ, faults)
+    try:
+        raw = _merged(path, environ, faults)
+    except RecursionError:
+        raise ConfigurationError(["the configuration is nested too deeply"]) from None
     if "channels" in raw:
         raw["channels"] = _channels(raw["channels"], kinds, faults)
     try:

@@ -584,3 +584,24 @@ def test_what_is_no_network_stops_the_start(folder, networks):
     """A network is told by its address and its length."""
     told = faults(folder, PAYPLAT_OUTBOUND__NETWORKS=json.dumps([networks]))
     assert "outbound.networks" in told
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PAYPLAT_ORDERS": "[" * 2000},
+        {"__".join(["PAYPLAT_A", *"b" * 2000]): "1"},
+    ],
+)
+def test_a_nest_without_end_is_a_fault(folder, environ):
+    """Whatever is nested deeper than can be read is told, not thrown."""
+    assert "nested too deeply" in faults(folder, **environ)
+
+
+def test_a_file_nested_without_end_is_a_fault(folder):
+    """In the configuration and in the catalogue."""
+    (folder / "payplat.toml").write_text(f"a = {'[' * 5000}")
+    assert "nested too deeply" in faults(folder)
+    (folder / "products.toml").write_text(f"a = {'[' * 5000}")
+    with pytest.raises(ConfigurationError):
+        read_catalogue(folder / "products.toml")
