@@ -1,4 +1,4 @@
-"""The parsers that meet hostile bytes keep their word for some thousands of inputs each; the loop finds who breaks it."""
+"""The parsers that meet hostile bytes keep their word for some hundreds of inputs each; the loop finds who breaks it."""
 
 import json
 import time
@@ -15,9 +15,9 @@ SEEDS = [b'{"order_no":"0192f3a4","quantity":1}']
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_parser_keeps_its_word(name: str) -> None:
     """Only declared errors, little time and memory, and the same reading as others'."""
-    report = fuzz(TARGETS[name], 1500, seed=7)
+    report = fuzz(TARGETS[name], 600, seed=7)
     assert [finding.told for finding in report.findings.values()] == []
-    assert report.inputs == 1500
+    assert report.inputs == 600
 
 
 @pytest.mark.parametrize("name", TARGETS)
