@@ -81,6 +81,18 @@ def lines_with(pattern: str) -> list[str]:
 # --- Every file ---
 
 
+def test_documents_name_tests_that_exist():
+    """A test that a document names as a proof is there."""
+    named = {
+        (document, file, name)
+        for document, text in DOCUMENTS.items()
+        for file, name in re.findall(r"`(tests/[a-z_0-9/]+\.py)(?:::(\w+))?`", text)
+    }
+    assert len(named) > 20
+    lost = [n for n in named if n[1] not in TEXTS or f"def {n[2]}" not in TEXTS[n[1]]]
+    assert not lost
+
+
 def test_no_file_names_somebodys_machine() -> None:
     """A path of the machine it was written on helps nobody else."""
     assert lines_with(r"(?<![\w.~-])/(?:work|root)/|/home/[a-z]+/|/Users/[A-Za-z]+/") == []
