@@ -84,8 +84,8 @@ async def try_again(
     table = queue.table
     # Ours already, when only the reply to COMMIT was lost.
     is_ours = (table.c.status == "due") & (table.c[queue.due] == values[queue.due])
-    found = select(table).where(*chosen, table.c.status.in_(ended) | is_ours).with_for_update()
-    rows = (await connection.execute(found)).all()
+    found = select(table).where(*chosen, table.c.status.in_(ended) | is_ours)
+    rows = (await connection.execute(found.order_by(queue.key).with_for_update())).all()
     fresh = [row for row in rows if row.status in ended]
     if fresh:
         these = queue.key.in_([row[0] for row in fresh])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 # Each part is a module here with a ``main(arguments)`` that returns the exit status.
-PARTS = ("model", "simulate", "kill", "bugs", "fuzz")
+PARTS = ("model", "simulate", "kill", "bugs", "fuzz", "doors")
 
 
 def main() -> int:

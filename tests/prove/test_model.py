@@ -30,6 +30,15 @@ FOUND = {
         '["tells_together","settle_all",{"who":0,"told":[{"order":1,"kind":"claim"},'
         '{"order":1,"wrong":"order nonsense"}]},null]]'
     ),
+    "deliveries sent again in another order on each engine": (
+        '[["begins_with","open",{"who":0,"number":1,"channel":"store","receiver":"ann","idempotency":"","'
+        'body":"{}"},null],["begins_with","open",{"who":0,"number":2,"channel":"shop_hold","receiver":"an'
+        'n","idempotency":"","body":"{}"},null],["begins_with","open",{"who":0,"number":3,"channel":"shop'
+        '_refund","receiver":"ann","idempotency":"","body":"{}"},null],["refunds_by_anothers_name","settl'
+        'e_all",{"who":2,"told":[{"order":3,"kind":"part","amount":100}]},null],["serves_deliveries","ser'
+        've",{"who":0,"queue":"deliveries","lane":"default/main","answers":[]},null],["resends_many","res'
+        'end_all",{"ended":"delivered","endpoint":"default/main"},null]]'
+    ),
 }
 
 
