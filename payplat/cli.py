@@ -54,12 +54,11 @@ def serve(
     ] = True,
 ) -> None:
     """Serve the API, and the jobs too unless told otherwise, until SIGTERM. SIGHUP reads the configuration again."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard
     settings, doors = configured(config)
     if processes > 1 and settings.database.url.get_secret_value().startswith("sqlite"):
         fail("SQLite takes one serve process; use MariaDB for more", 2)
     configure_logging()
-
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard
     known = [settings]
 
     def reread() -> Settings:
@@ -81,9 +80,9 @@ def serve(
 @cli.command()
 def worker(config: ConfigFile = None) -> None:
     """Run the jobs alone: deliveries, duties, checks, sweeps, until SIGTERM. SIGHUP reads the configuration again."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard
     settings, doors = configured(config)
     configure_logging()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be heard
     run(life.work(settings, doors, lambda: read_configuration(config)[0]))
 
 

@@ -95,6 +95,8 @@ def run_here(stage: Stage, *arguments: str, **environ: str) -> subprocess.Comple
         # Decided where pytest's own output goes, which may be a terminal.
         here.setattr(terminal.out, "_color_system", None)
         here.setattr(rich_utils, "FORCE_TERMINAL", None)
+        # Only a process's first thread may say what becomes of signals.
+        here.setattr(signal, "signal", lambda *_: None)
         # main() adds the channels' commands to these.
         here.setattr(cli.cli, "registered_groups", list(cli.cli.registered_groups))
         with pytest.raises(SystemExit) as ended:

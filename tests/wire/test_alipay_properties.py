@@ -121,13 +121,15 @@ def test_product_and_quantity_come_back(sku, quantity):
     assert read_passback(passback(sku, quantity)) == (sku, quantity)
 
 
+# Answers with NUL are refused: no database keeps it.
+STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 VALUE = st.recursive(
-    TEXT
+    STORABLE
     | st.integers()
     | st.booleans()
     | st.none()
     | st.sampled_from(["}", '"}', "\\", '","sign":"']),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STORABLE, inner, max_size=3),
     max_leaves=8,
 )
 BLANKS = st.text(" \t\r\n", max_size=3)
@@ -136,7 +138,7 @@ BLANKS = st.text(" \t\r\n", max_size=3)
 @st.composite
 def answers(draw):
     """A gateway answer in some spelling: its raw text, the exact text of its node, and its sign."""
-    node = draw(st.dictionaries(TEXT, VALUE, max_size=5))
+    node = draw(st.dictionaries(STORABLE, VALUE, max_size=5))
     text = json.dumps(
         node,
         ensure_ascii=draw(st.booleans()),

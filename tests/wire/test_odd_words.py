@@ -30,11 +30,11 @@ HALF = "\\ud800"
 )
 def test_half_a_character_is_no_text(text) -> None:
     """It can be written as JSON, and then neither stored, hashed, nor sent."""
-    with pytest.raises(ValueError, match="half a character"):
+    with pytest.raises(ValueError, match="half a surrogate pair"):
         strict_json.read(text)
 
 
-@pytest.mark.parametrize("text", ['"\\ud83d\\ude00"', '"\\\\ud800"', '"\\u0000"', '"\\u91d1"'])
+@pytest.mark.parametrize("text", ['"\\ud83d\\ude00"', '"\\\\ud800"', '"\\u91d1"'])
 def test_whole_characters_may_be_escaped(text) -> None:
     """Two halves of one character, or a backslash before letters, are text like any other."""
     assert strict_json.read(text) == json.loads(text)
@@ -55,7 +55,7 @@ def test_google_tells_no_half_character() -> None:
     message = {"data": data, "messageId": "1"}
     with pytest.raises(Undecodable):
         read_push(json.dumps({"message": message, "subscription": "s"}).encode())
-    with pytest.raises(ValueError, match="half a character"):
+    with pytest.raises(ValueError, match="half a surrogate pair"):
         read_json(json.dumps({"orderId": "\ud800"}).encode())
 
 
