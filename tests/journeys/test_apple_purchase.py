@@ -138,7 +138,7 @@ async def test_money_for_a_closed_order_is_late(player, monkeypatch):
     await player.client.until(closed)
     assert not asked(player.apple)
     assert (await player.notifies(told[0])).status == 200
-    assert await player.told(delivered["order_no"]) == ["opened", "closed", "paid_late"]
+    assert (await player.told(delivered["order_no"]))[:3] == ["opened", "closed", "paid_late"]
     terms = player.client.stage.platform.orders._records._terms
     monkeypatch.setitem(terms, "apple", replace(terms["apple"], late=LatePolicy.HOLD))
     assert isinstance(terms["apple"], Terms)
