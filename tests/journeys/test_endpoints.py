@@ -125,12 +125,14 @@ def wants() -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def overrides(stock, wants, monkeypatch) -> dict[str, str]:
-    """Two endpoints, one delivery after the other to each, tried again soon."""
+def overrides(request, stock, wants, monkeypatch) -> dict[str, str]:
+    """Two endpoints, one delivery after the other to each, tried again soon; one that hangs is waited for."""
     monkeypatch.setattr(deliveries, "Lane", partial(Lane, slots=1))
     told = {f"{name.upper()}__TYPES": json.dumps(types) for name, types in wants.items()}
     given = {"STOCK__URL": stock.url, "STOCK__SECRET": stock.secret, **told}
     soon = {"PAYPLAT_DELIVERY__BASE_SECONDS": "0.1", "PAYPLAT_DELIVERY__CAP_SECONDS": "0.2"}
+    if "hangs" in request.node.name:
+        soon["PAYPLAT_DELIVERY__TIMEOUT_SECONDS"] = "60"
     return soon | {f"PAYPLAT_APPS__DEFAULT__ENDPOINTS__{key}": given[key] for key in given}
 
 
@@ -186,6 +188,16 @@ async def test_each_endpoint_learns_what_it_asked_for(client, stage, stock):
 @pytest.mark.parametrize(
     "wants", [{"main": ["order.paid"], "stock": ["order.paid", "order.consumption_requested"]}]
 )
+async def test_an_endpoint_that_hangs_delays_no_other(client, stage, stock):
+    """While one endpoint keeps its first delivery waiting, the other learns of everything."""
+    stage.merchant.misbehave("slow", seconds=60, accept=False)
+    for _ in range(3):
+        await paid(client)
+    await client.until(lambda: len(stock.received) == 3)
+    assert await client.count("attempts", "ok=0") == 0
+    await stage.merchant.go_down()
+
+
 async def test_what_nobody_wants_is_an_event_all_the_same(client, stage):
     """It can be pulled and has no delivery, and the sweep for what nobody was told of invents none."""
     order_no = await paid(client)
