@@ -12,7 +12,7 @@ from payplat import seam
 from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
 from payplat.decisions import Result
-from payplat.errors import Conflict, PayplatError
+from payplat.errors import Conflict, DatabaseUnavailable, Draining, Overloaded, PayplatError
 from payplat.lanes import Lane
 from payplat.leases import Queue
 from payplat.models import DUTIES
@@ -50,12 +50,14 @@ class Duties:
         ]
 
     async def perform(self, row: Row[Any]) -> None:
-        """Try once and record it."""
+        """Try once and record it; raises DatabaseUnavailable, Overloaded or Draining, and then it was no try."""
         started = seam.now()
         try:
             order = await self._orders.get(row.order_no)
             await seam.reach("before_duty")
             error = await (self._refund if row.what == "refund" else self._perform)(row, order)
+        except (DatabaseUnavailable, Draining, Overloaded):
+            raise  # trouble of ours is no answer of the provider's: the row is due again at the end of its lease
         except PayplatError as trouble:
             error = str(trouble)
         await seam.reach("after_duty")

@@ -39,6 +39,14 @@ FOUND = {
         've",{"who":0,"queue":"deliveries","lane":"default/main","answers":[]},null],["resends_many","res'
         'end_all",{"ended":"delivered","endpoint":"default/main"},null]]'
     ),
+    "our own database's trouble, counted as the provider's": (
+        '[["begins_with","open",{"who":0,"number":1,"channel":"store_hold","receiver":"ann","idempotency"'
+        ':"","body":"{}"},null],["begins_with","open",{"who":0,"number":4,"channel":"store_hold","receive'
+        'r":"ann","idempotency":"","body":"{}"},null],["tells_together","settle_all",{"who":2,"told":[{"o'
+        'rder":4,"owes":"consume"}]},null],["takes","claim",{"who":2,"queue":"duties","lane":"store_hold"'
+        '},null],["works","work",{"who":2,"index":0,"answers":["refunded"]},{"what":"fails","at":"after_c'
+        'ommit"}]]'
+    ),
 }
 
 
