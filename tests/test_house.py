@@ -30,6 +30,7 @@ BASE64_RUN = re.compile(
 )
 COMMAND = re.compile(r"\./run ([a-z]+)")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+TWIN = ".zh-CN.md"
 
 
 def project_files() -> Iterator[str]:
@@ -284,6 +285,26 @@ def test_links_between_documents_lead_somewhere() -> None:
         if not (ROOT / name).parent.joinpath(target).exists()
     ]
     assert broken == []
+
+
+def skeleton(document: str) -> tuple[list[str], int, list[str]]:
+    """What translation leaves alone: the headings' levels in order, the count of table rows, the commands and tests."""
+    text = TEXTS[document]
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return (
+        re.findall(r"^#+(?= )", prose, re.MULTILINE),
+        len(re.findall(r"^\|", prose, re.MULTILINE)),
+        sorted(re.findall(r"\./run [^`#\n]*\b|tests/[\w./:]*\w", text)),
+    )
+
+
+@pytest.mark.parametrize("twin", [name for name in TEXTS if name.endswith(TWIN)])
+def test_chinese_documents_say_what_the_english_ones_say(twin: str) -> None:
+    """Twins have the same sections, tables of one length, the same commands and tests, and lead to each other."""
+    english = twin.removesuffix(TWIN) + ".md"
+    assert skeleton(twin) == skeleton(english)
+    for here, there in ((twin, english), (english, twin)):
+        assert Path(there).name in LINK.findall(TEXTS[here].splitlines()[0])
 
 
 def test_the_changelog_knows_this_version() -> None:
