@@ -185,9 +185,6 @@ async def test_each_endpoint_learns_what_it_asked_for(client, stage, stock):
     assert found == [(MAIN, "order.paid"), (STOCK, "order.refunded")]
 
 
-@pytest.mark.parametrize(
-    "wants", [{"main": ["order.paid"], "stock": ["order.paid", "order.consumption_requested"]}]
-)
 async def test_an_endpoint_that_hangs_delays_no_other(client, stage, stock):
     """While one endpoint keeps its first delivery waiting, the other learns of everything."""
     stage.merchant.misbehave("slow", seconds=60, accept=False)
@@ -198,6 +195,9 @@ async def test_an_endpoint_that_hangs_delays_no_other(client, stage, stock):
     await stage.merchant.go_down()
 
 
+@pytest.mark.parametrize(
+    "wants", [{"main": ["order.paid"], "stock": ["order.paid", "order.consumption_requested"]}]
+)
 async def test_what_nobody_wants_is_an_event_all_the_same(client, stage):
     """It can be pulled and has no delivery, and the sweep for what nobody was told of invents none."""
     order_no = await paid(client)
