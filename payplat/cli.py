@@ -65,16 +65,16 @@ def serve(
         known[0] = read_configuration(config)[0]
         return known[0]
 
-    def one() -> None:
+    def one(number: int) -> None:
         shared = processes > 1
         try:
-            run(life.serve(known[0], doors, reread, work=worker, shared_port=shared))
+            run(life.serve(known[0], doors, reread, work=worker, shared_port=shared, number=number))
         except typer.Exit as end:
             sys.exit(end.exit_code)
 
     if processes > 1:
         sys.exit(Supervisor(processes, one, reread).run())
-    one()
+    one(0)
 
 
 @cli.command()

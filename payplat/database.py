@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError, Oper
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from payplat import seam
+from payplat import metrics, seam
 from payplat.errors import DatabaseUnavailable
 from payplat.retry import Backoff
 from payplat.settings import Settings
@@ -138,10 +138,11 @@ class Database:
     async def _once(self, body: Body[T], *, read_only: bool = False) -> T:
         async with self._gate, self.engine.connect() as connection:
             await connection.execution_options(read_only=read_only)
-            async with connection.begin():
-                result = await body(connection)
-                await seam.reach("before_commit")
-            await seam.reach("after_commit")
+            with metrics.CONNECTIONS_IN_USE.track_inprogress():
+                async with connection.begin():
+                    result = await body(connection)
+                    await seam.reach("before_commit")
+                await seam.reach("after_commit")
             return result
 
     async def _within_deadline(self, work: Awaitable[T]) -> T:

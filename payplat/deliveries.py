@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import ColumnElement, Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payplat import seam
+from payplat import metrics, seam
 from payplat.addresses import Network
 from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
@@ -90,7 +90,9 @@ class Relay:
         opened: Iterable[Network] = (),
     ) -> None:
         self._database, self._endpoints, self._backoff = database, endpoints, backoff
-        self._clients = {name: Counterpart(timeout=timeout, opened=opened) for name in endpoints}
+        self._clients = {
+            name: Counterpart("endpoint", timeout=timeout, opened=opened) for name in endpoints
+        }
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""
@@ -100,27 +102,33 @@ class Relay:
 
     async def deliver(self, row: Row[Any]) -> None:
         """Make one attempt with a claimed delivery and record it."""
-        kind, text = await self._event(row.event_id)
+        kind, text, made_at = await self._event(row.event_id)
         body = text.encode()
         await seam.reach("before_delivery")
         client, endpoint = self._clients[row.endpoint], self._endpoints[row.endpoint]
         attempt = await post(client, endpoint, row.event_id, body)
         await seam.reach("after_delivery")
+        metrics.DELIVERY_ATTEMPTS.labels(row.endpoint, _told(attempt)).inc()
         outcome = self._outcome(row, attempt)
         if attempt.ok and kind == "order.paid":
             outcome = replace(outcome, then=partial(_goods_arrived, order_no=row.order_no))
         if not await record(self._database, QUEUE, row, attempt, outcome):
             log.warning("late result refused", event_id=row.event_id, endpoint=row.endpoint)
+        elif attempt.ok:
+            took = (seam.now() - made_at) / seam.SECOND
+            metrics.DELIVERY_SECONDS.labels(row.endpoint).observe(took)
 
     def close(self) -> None:
         """Close all connections."""
         for client in self._clients.values():
             client.close()
 
-    async def _event(self, event_id: str) -> tuple[str, str]:
-        wanted = select(EVENTS.c.type, EVENTS.c.body).where(EVENTS.c.event_id == event_id)
-        kind, body = (await self._database.read(lambda c: c.execute(wanted))).one()
-        return kind, body
+    async def _event(self, event_id: str) -> tuple[str, str, int]:
+        """Return the event's type, its body and when it was made."""
+        columns = (EVENTS.c.type, EVENTS.c.body, EVENTS.c.created_at)
+        wanted = select(*columns).where(EVENTS.c.event_id == event_id)
+        kind, body, made_at = (await self._database.read(lambda c: c.execute(wanted))).one()
+        return kind, body, made_at
 
     def _outcome(self, row: Row[Any], attempt: Attempt) -> Record:
         told = {"endpoint": row.endpoint, "event_id": row.event_id}
@@ -143,6 +151,13 @@ class Relay:
         asked = min(attempt.retry_after or 0.0, self._backoff.cap)
         due_at = max(due_at, now + int(asked * seam.SECOND))
         return Record("delivery_id", {"due_at": due_at, "failures": failures})
+
+
+def _told(attempt: Attempt) -> str:
+    """Name how an attempt ended, for who counts them."""
+    if attempt.ok:
+        return "acknowledged"
+    return "no_answer" if attempt.status is None else "refused"
 
 
 def _queue_of(endpoint: str) -> Queue:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from prometheus_client import Counter
 from sqlalchemy import Row, select
 
-from payplat import seam
+from payplat import metrics, seam
 from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
 from payplat.decisions import Result
@@ -29,9 +28,6 @@ BACKOFF = Backoff(base=10, factor=3, cap=6 * 3600, jitter=0.2, attempts=24)
 
 # A person is told well before the companies' own limits, such as Google's three days for an acknowledgement.
 OVERDUE = 24 * 3600 * seam.SECOND
-OVERDUE_DUTIES = Counter(
-    "payplat_overdue_duties_total", "Failed tries at duties older than a day.", ["channel", "what"]
-)
 
 
 class Duties:
@@ -132,6 +128,6 @@ def _overdue(row: Row[Any], attempt: Attempt) -> str:
     """Tell a person of a duty that fails for too long; return what the timeline is told."""
     if seam.now() - row.created_at <= OVERDUE:
         return ""
-    OVERDUE_DUTIES.labels(row.channel, row.what).inc()
+    metrics.OVERDUE_DUTIES.labels(row.channel, row.what).inc()
     log.error("duty overdue", order_no=row.order_no, what=row.what, reason=attempt.error)
     return "duty_overdue"

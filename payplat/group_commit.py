@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+from payplat import metrics
 from payplat.database import DEADLINE
 from payplat.errors import DatabaseUnavailable, Draining, Overloaded
 
@@ -72,6 +73,7 @@ class GroupCommit(Generic[Item, Result]):
         while self._waiting:
             size = min(self._limit, len(self._waiting))
             group = [self._waiting.popleft() for _ in range(size)]
+            metrics.GROUP_SIZE.observe(size)
             if not await self._settle(group) and len(group) > 1:
                 for one in group:
                     await self._settle([one])

@@ -41,7 +41,7 @@ class KeySet(Generic[Key]):
         opened: Iterable[Network] = (),
     ) -> None:
         self._url, self._read_key, self._owner = url, read_key, owner
-        self._counterpart = Counterpart(timeout=timeout, opened=opened)
+        self._counterpart = Counterpart("key_set", timeout=timeout, opened=opened)
         self._keys: Mapping[str, Key] = {}
         # Seconds since 1970: of the keys' life, of rest after a failure, and after a search for an unknown key.
         self._life, self._rest, self._searched = range(0), range(0), range(0)

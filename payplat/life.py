@@ -23,6 +23,7 @@ from payplat.app import (
     start_worker,
 )
 from payplat.errors import ConfigurationError, PayplatError
+from payplat.exposition import Exposition, sockets_for
 from payplat.registry import Doors
 from payplat.settings import Settings
 
@@ -75,11 +76,18 @@ class Life:
     def __init__(self, doors: Doors, *, works: bool) -> None:
         self._doors, self._works = doors, works
         self._ending: set[asyncio.Task[None]] = set()
+        self._exposition: Exposition | None = None
 
     async def begin(self, settings: Settings) -> Platform:
         """Begin the first shift; raises PayplatError."""
         self.shift = await Shift.begin(settings, self._doors, works=self._works)
         return self.shift.platform
+
+    def expose(self, number: int = 0) -> None:
+        """Serve this process's metrics if that is configured; raises ConfigurationError when the port is taken."""
+        platform = self.shift.platform
+        if sockets := sockets_for(platform.settings.metrics, number):
+            self._exposition = Exposition(platform, sockets)
 
     async def renewals(self, reread: Reread) -> AsyncIterator[Platform]:
         """Yield the platform of each new shift, until the process is told to end.
@@ -95,14 +103,20 @@ class Life:
             except PayplatError as error:
                 log.error("configuration not changed", faults=[str(error)])
             else:
-                if fresh.server != self.shift.platform.settings.server:
-                    log.warning("server settings change with a restart")
+                self._warn_of_what_stays(fresh)
                 predecessor, self.shift = self.shift, successor
                 log.info("configuration changed")
+                if self._exposition is not None:
+                    self._exposition.show(successor.platform)
                 yield successor.platform
                 ending = asyncio.create_task(predecessor.end())
                 self._ending.add(ending)
                 ending.add_done_callback(self._ending.discard)
+
+    def _warn_of_what_stays(self, fresh: Settings) -> None:
+        present = self.shift.platform.settings
+        if (fresh.server, fresh.metrics) != (present.server, present.metrics):
+            log.warning("server and metrics settings change with a restart")
 
     async def end(self, server: HTTPServer | None = None) -> None:
         """Take nothing more, finish what was begun, close."""
@@ -112,16 +126,28 @@ class Life:
         await asyncio.gather(self.shift.finish(), *self._ending)
         if server is not None:
             await server.close_all_connections()
+        if self._exposition is not None:
+            await self._exposition.close()
         await self.shift.close()
 
 
 async def serve(
-    settings: Settings, doors: Doors, reread: Reread, *, work: bool, shared_port: bool = False
+    settings: Settings,
+    doors: Doors,
+    reread: Reread,
+    *,
+    work: bool,
+    shared_port: bool = False,
+    number: int = 0,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: take no more, finish what was taken, end."""
+    """Serve until SIGTERM or SIGINT, then drain: take no more, finish what was taken, end.
+
+    ``number`` tells the processes apart that share the port. Raises PayplatError when it cannot begin.
+    """
     life = Life(doors, works=work)
     server, address = make_server(await life.begin(settings)), settings.server
     try:
+        life.expose(number)
         server.add_sockets(bind_sockets(address.port, address.host, reuse_port=shared_port))
         log.info("serving", host=address.host, port=address.port, works=work)
         async for platform in life.renewals(reread):
@@ -135,10 +161,13 @@ async def work(settings: Settings, doors: Doors, reread: Reread) -> None:
     """Run the jobs alone until SIGTERM or SIGINT, then finish what was begun."""
     life = Life(doors, works=True)
     await life.begin(settings)
-    log.info("working")
-    async for _ in life.renewals(reread):
-        pass
-    await life.end()
+    try:
+        life.expose()
+        log.info("working")
+        async for _ in life.renewals(reread):
+            pass
+    finally:
+        await life.end()
 
 
 async def _hangups() -> AsyncIterator[None]:

@@ -278,7 +278,7 @@ async def _send_test_event(
     if order_no is not None:
         told = await with_database(settings, lambda d: read_order(d, order_no, name))
     opened, timeout = settings.outbound.networks, settings.delivery.timeout_seconds
-    client = Counterpart(timeout=timeout, opened=opened)
+    client = Counterpart("endpoint", timeout=timeout, opened=opened)
     try:
         return await send_test_event(app.endpoints_of(settings)[endpoint], kind, *told, client)
     finally:

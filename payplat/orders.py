@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from prometheus_client import Counter
 from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payplat import seam
+from payplat import metrics, seam
 from payplat.database import Database
 from payplat.decisions import Case, Result, Settled
 from payplat.errors import Conflict, IdempotencyMismatch, OrderNotFound, StillRunning
@@ -32,9 +31,6 @@ _BY_IDEMPOTENCY_KEY = select(ORDERS).where(
     ORDERS.c.idempotency_key == bindparam("key"),
 )
 log = structlog.get_logger("payplat")
-PUT_ASIDE = Counter(
-    "payplat_put_aside_total", "Authentic evidence that a person must look at.", ["kind", "result"]
-)
 _ALERTING = (Result.MISMATCH, Result.EXCESS, Result.UNKNOWN_ORDER, Result.HELD)
 
 
@@ -73,7 +69,7 @@ class Orders:
         settled = await self._settle(verdict)
         await seam.reach("after_settle")
         if settled.result in _ALERTING:
-            PUT_ASIDE.labels(verdict.kind, settled.result).inc()
+            metrics.PUT_ASIDE.labels(verdict.kind, settled.result).inc()
             told = {"order_no": verdict.order_no, "field": settled.field}
             log.error(settled.result.value, source=verdict.evidence.source.value, **told)
         return settled
@@ -174,9 +170,20 @@ class Orders:
                 for draft in drafts
             ]
 
-        return await self._database.transaction(body)
+        opened = await self._database.transaction(body)
+        for row, draft in zip(opened, drafts, strict=True):
+            if row.order_no == draft.order.order_no:
+                metrics.ORDERS_OPENED.labels(row.channel).inc()
+        return opened
 
     async def _settle_batch(self, verdicts: list[Verdict]) -> list[Settled]:
+        # Counted here: what is committed counts, also when whoever waited for it has given up.
+        results = await self._settle_or_put_aside(verdicts)
+        for settled in results:
+            _count(settled)
+        return results
+
+    async def _settle_or_put_aside(self, verdicts: list[Verdict]) -> list[Settled]:
         try:
             return await self._database.transaction(lambda c: self._settle_all(c, verdicts))
         except IntegrityError as error:
@@ -213,6 +220,14 @@ class Orders:
         results = [_settle_one(loaded, verdict) for verdict in verdicts]
         await self._records.store(connection, loaded)
         return results
+
+
+def _count(settled: Settled) -> None:
+    order = settled.order
+    metrics.VERDICTS.labels(order.channel if order else "", settled.result).inc()
+    if order is not None and settled.result is Result.PAID:
+        took = (seam.now() - order.created_at) / seam.SECOND
+        metrics.CONFIRMATION_SECONDS.labels(order.channel).observe(took)
 
 
 def _settle_one(loaded: Loaded, verdict: Verdict) -> Settled:

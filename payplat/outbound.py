@@ -18,7 +18,7 @@ import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
-from payplat import seam
+from payplat import metrics, seam
 from payplat.addresses import Network, is_permitted
 from payplat.errors import NoAnswer
 
@@ -42,12 +42,14 @@ class Counterpart:
     """One other side: a provider or a merchant's endpoint.
 
     Each has its own client: with a shared one, slow merchants would starve the verification of payments.
+    ``name`` is what its calls are counted as.
     A call may take ``timeout`` seconds, its answer ``max_answer`` bytes. It goes to public addresses, and to those of
     the networks in ``opened``.
     """
 
     def __init__(
         self,
+        name: str = "other",
         *,
         timeout: float,
         connections: int = 20,
@@ -57,7 +59,7 @@ class Counterpart:
         self._client = seam.http_client(
             lambda: CurlAsyncHTTPClient(force_instance=True, max_clients=connections)
         )
-        self._timeout, self._slots = timeout, asyncio.Semaphore(connections)
+        self._name, self._timeout, self._slots = name, timeout, asyncio.Semaphore(connections)
         self._max_answer, self._ca_file = max_answer, _ca_file()
         self._opened = tuple(opened)
 
@@ -74,14 +76,24 @@ class Counterpart:
         A call that finds no free connection within the deadline has no answer either, nor one to an address that is not
         permitted.
         """
+        started, outcome = asyncio.get_running_loop().time(), "no_answer"
+        try:
+            tried: dict[str, bool] = {}
+            answer = await self._call(self._prepared(method, url, body, headers, tried), tried)
+            outcome = f"{answer.status // 100}xx"
+            return answer
+        finally:
+            took = asyncio.get_running_loop().time() - started
+            metrics.CALL_SECONDS.labels(self._name, outcome).observe(took)
+
+    async def _call(self, request: HTTPRequest, tried: dict[str, bool]) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._slots.acquire()
         except TimeoutError:
             raise NoAnswer("too many calls are waiting") from None
         try:
-            tried: dict[str, bool] = {}
-            return await self._fetch(self._prepared(method, url, body, headers, tried), tried)
+            return await self._fetch(request, tried)
         finally:
             self._slots.release()
 

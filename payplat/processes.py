@@ -18,7 +18,7 @@ _PAUSE = 1.0
 
 
 class Supervisor:
-    """Keeps ``count`` forked processes running ``target`` until SIGTERM or SIGINT.
+    """Keeps ``count`` forked processes running ``target`` until SIGTERM or SIGINT; each gets its number, 0 for the first.
 
     On SIGHUP ``reread`` is called, and unless it raises ConfigurationError the children are told to do the same; who is
     started later gets what was read last. A child that a signal killed is replaced; one that ended by itself has said
@@ -26,11 +26,11 @@ class Supervisor:
     """
 
     def __init__(
-        self, count: int, target: Callable[[], None], reread: Callable[[], object]
+        self, count: int, target: Callable[[int], None], reread: Callable[[], object]
     ) -> None:
         self._context, self._target, self._reread = get_context("fork"), target, reread
         self._stopping = False
-        self._children = [self._start() for _ in range(count)]
+        self._children = dict(map(self._start, range(count)))
 
     def run(self) -> int:
         """Wait until all have ended after a signal; return the worst exit code."""
@@ -41,11 +41,11 @@ class Supervisor:
         while self._children:
             connection.wait([child.sentinel for child in self._children])
             for child in [c for c in self._children if not c.is_alive()]:
-                self._children.remove(child)
-                worst = max(worst, abs(self._ended(child)))
+                number = self._children.pop(child)
+                worst = max(worst, abs(self._ended(child, number)))
         return worst
 
-    def _ended(self, child: ForkProcess) -> int:
+    def _ended(self, child: ForkProcess, number: int) -> int:
         code = child.exitcode or 0
         if self._stopping:
             # One that had not begun to serve has no handler yet, and nothing to finish.
@@ -56,20 +56,20 @@ class Supervisor:
             return code
         time.sleep(_PAUSE)
         if not self._stopping:
-            self._children.append(self._start())
+            self._children |= [self._start(number)]
         return 0
 
-    def _start(self) -> ForkProcess:
-        child = self._context.Process(target=self._child)
+    def _start(self, number: int) -> tuple[ForkProcess, int]:
+        child = self._context.Process(target=self._child, args=(number,))
         child.start()
-        return child
+        return child, number
 
-    def _child(self) -> None:
+    def _child(self, number: int) -> None:
         # The parent's handlers are inherited; the service installs its own once its loop runs.
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        self._target()
+        self._target(number)
 
     def _renew(self, _sign: int, _frame: FrameType | None) -> None:
         try:

@@ -56,6 +56,19 @@ class ServerSettings(Section):
     body_seconds: float = Field(10, gt=0, le=600)
 
 
+class MetricsSettings(Section):
+    """Where each process serves ``/metrics``, not at all without a port; forked ones on the ports that follow it."""
+
+    host: str = "127.0.0.1"
+    # Room for 64 processes.
+    port: int | None = Field(None, ge=1, le=65535 - 63)
+
+    def unsafe(self) -> Iterator[tuple[str, str]]:
+        """Refuse to show the business to everybody."""
+        if is_public_address(self.host):
+            yield "host", "a public address: metrics are for operators only"
+
+
 class LimitSettings(Section):
     """How often callers may come; each process counts for itself."""
 
@@ -251,6 +264,7 @@ class Settings(Section):
     public_url: Url
     catalogue: str = "products.toml"
     server: ServerSettings = ServerSettings()
+    metrics: MetricsSettings = MetricsSettings()
     limits: LimitSettings = LimitSettings()
     outbound: OutboundSettings = OutboundSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -279,6 +293,14 @@ def unsafe_url(name: str, url: str) -> Iterator[tuple[str, str]]:
         yield name, "only https"
     elif _is_ours(host):
         yield name, "names this machine or a private network"
+
+
+def is_public_address(host: str) -> bool:
+    """Tell whether ``host`` is an address, no name, that everybody can reach."""
+    try:
+        return is_public(ip_address(host))
+    except ValueError:
+        return False
 
 
 def _is_ours(host: str) -> bool:

@@ -10,7 +10,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from payplat import errors, seam, strict_json
+from payplat import errors, metrics, seam, strict_json
 from payplat.clients import Client, Clients, Scope
 from payplat.handlers import fields
 from payplat.limits import Limit
@@ -164,6 +164,7 @@ class BaseHandler(RequestHandler):
         """Answer every error of every door as RFC 9457 ``application/problem+json``."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         told = error_answer(error or HTTPError(status_code))
+        metrics.REFUSED.labels(told.code).inc()
         self.set_status(told.status)
         # Tornado has cleared all headers before it comes here.
         self.set_header("X-Request-Id", getattr(self, "request_id", ""))

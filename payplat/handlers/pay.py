@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import structlog
-from prometheus_client import Counter
 
-from payplat import seam
+from payplat import metrics, seam
 from payplat.clients import ANYBODY, Client, Scope
 from payplat.decisions import Result, Settled
 from payplat.errors import (
@@ -34,9 +33,6 @@ PREPARING_SECONDS = 20.0
 # A worker looks at evidence that could not be verified at once after so long, then on the checks' schedule.
 FIRST_LOOK = 2 * seam.SECOND
 LAST_LOOK = 3600 * seam.SECOND
-FORGED = Counter(
-    "payplat_forged_total", "Evidence refused because its provider did not sign it.", ["channel"]
-)
 
 
 class LogLimit:
@@ -108,7 +104,7 @@ class AbstractPay(ClientHandler):
         try:
             await getattr(self, self.step)()
         except NotAuthentic:
-            FORGED.labels(self.channel).inc()
+            metrics.FORGED.labels(self.channel).inc()
             if self.is_callback:
                 self.settings["limits"]["forgeries"].spend(household(self.peer))
             raise

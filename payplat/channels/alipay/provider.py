@@ -91,7 +91,7 @@ class AlipayProvider(Provider):
         self._app_id, self._keys, self._gateway = app_id, keys, gateway
         self._notify_url, self.environment = account.notify_url, account.environment
         self._product_codes = product_codes
-        self._company = Counterpart(timeout=timeout, opened=account.opened)
+        self._company = Counterpart("alipay", timeout=timeout, opened=account.opened)
         self.account = f"{app_id}/{seller_id}"
 
     async def prepare(self, order: Order) -> Prepared:

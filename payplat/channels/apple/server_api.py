@@ -98,7 +98,7 @@ class ServerApi:
     ) -> None:
         self._base_url, self._timeout = base_url.rstrip("/"), timeout
         self._bearer = _Bearer(issuer_id, key_id, private_key, bundle_id)
-        self._apple = Counterpart(timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
+        self._apple = Counterpart("apple", timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
 
     async def transaction(self, transaction_id: str) -> str:
         """Return the transaction as Apple signs it now ("Get Transaction Info")."""

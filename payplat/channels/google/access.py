@@ -74,7 +74,7 @@ class AccessTokens:
         self, account: ServiceAccount, *, timeout: float, opened: Iterable[Network] = ()
     ) -> None:
         self._account, self._timeout = account, timeout
-        self._google = Counterpart(timeout=timeout, opened=opened)
+        self._google = Counterpart("google_oauth", timeout=timeout, opened=opened)
         # Seconds since 1970: in which the token is valid, and in which nothing is asked.
         self._token, self._life, self._rest = "", range(0), range(0)
         self._failure: ProviderError = ProviderUnavailable("Google's access token has ended.")

@@ -68,7 +68,7 @@ class PublisherApi:
         package = quote(package_name, safe="")
         self._app_url = f"{base_url.rstrip('/')}/androidpublisher/v3/applications/{package}"
         self._tokens, self._timeout = tokens, timeout
-        self._google = Counterpart(timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
+        self._google = Counterpart("google", timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
 
     async def purchase(self, token: str) -> Answered:
         """Return the ProductPurchaseV2 of a purchase token (purchases.productsv2.getproductpurchasev2)."""
