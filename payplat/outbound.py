@@ -42,9 +42,8 @@ class Counterpart:
     """One other side: a provider or a merchant's endpoint.
 
     Each has its own client: with a shared one, slow merchants would starve the verification of payments.
-    ``name`` is what its calls are counted as.
-    A call may take ``timeout`` seconds, its answer ``max_answer`` bytes. It goes to public addresses, and to those of
-    the networks in ``opened``.
+    Calls are counted under ``name``. A call may take ``timeout`` seconds, its answer ``max_answer`` bytes. It goes to
+    public addresses, and to those of the networks in ``opened``.
     """
 
     def __init__(
