@@ -176,6 +176,15 @@ def test_all_faults_come_in_one_list(folder):
     assert "weak" not in told
 
 
+def test_metrics_are_not_for_the_public(folder):
+    """Production refuses a public address for them, and nothing but their address."""
+    production = {"PAYPLAT_ENVIRONMENT": "production"}
+    told = faults(folder, **production, PAYPLAT_METRICS__HOST="8.8.8.8")
+    assert "metrics.host: a public address" in told
+    for host in ("127.0.0.1", "10.0.0.7", "fd00::7", "metrics.internal"):
+        assert "metrics" not in faults(folder, **production, PAYPLAT_METRICS__HOST=host)
+
+
 def test_a_weak_webhook_secret_stops_the_start(folder):
     """A secret that is no long random key is refused by name, and its value is not told."""
     told = faults(folder, PAYPLAT_APPS__DEFAULT__ENDPOINTS__MAIN__SECRET="whsec_c2hvcnQ=")
