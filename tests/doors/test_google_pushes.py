@@ -6,7 +6,7 @@ import pytest
 
 from payplat import seam
 from payplat.decisions import Result
-from payplat.orders import PUT_ASIDE
+from payplat.metrics import PUT_ASIDE
 from payplat.simulators.google import notices
 from tests.doors.google import CANCELED, Player, asked, buy, envelope, voided
 

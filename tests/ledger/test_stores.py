@@ -6,7 +6,7 @@ import json
 import pytest
 
 from payplat.decisions import Result
-from payplat.orders import PUT_ASIDE
+from payplat.metrics import PUT_ASIDE
 from payplat.purchase import Source, State, Status
 from tests.ledger.build import (
     PRICE,
