@@ -133,7 +133,8 @@ def on_paper(orders, verdicts):
         case = Case(order, None, None, RefundBook(), TERMS[order.channel], now, writes)
         cases[order.order_no] = case
     for verdict in verdicts:
-        _settle_one(loaded, verdict)
+        if not _is_anothers_refund(loaded, verdict):
+            _settle_one(loaded, verdict)
     tables = {field.name: getattr(writes, field.name) for field in fields(writes)}
     for taken_back in writes.reversals:
         for row in writes.refunds:
@@ -150,6 +151,13 @@ def on_paper(orders, verdicts):
     tables["evidence"] = [*(by_hash | used).values()]
     tables["orders"] = [order_row(case.order) for case in cases.values()]
     return tables
+
+
+def _is_anothers_refund(loaded, verdict):
+    """Whether a database would refuse it: another order has a refund of that name, so that it is put aside."""
+    order_no = verdict.order_no or loaded.owners.get(verdict.transaction_key)
+    names = {row["refund_key"]: row["order_no"] for row in loaded.writes.refunds}
+    return bool(verdict.refund and names.get(verdict.refund.key, order_no) != order_no)
 
 
 def order_row(order):
