@@ -133,8 +133,7 @@ def on_paper(orders, verdicts):
         case = Case(order, None, None, RefundBook(), TERMS[order.channel], now, writes)
         cases[order.order_no] = case
     for verdict in verdicts:
-        if not _is_anothers_refund(loaded, verdict):
-            _settle_one(loaded, verdict)
+        _settle_on_paper(loaded, verdict)
     tables = {field.name: getattr(writes, field.name) for field in fields(writes)}
     for taken_back in writes.reversals:
         for row in writes.refunds:
@@ -153,11 +152,12 @@ def on_paper(orders, verdicts):
     return tables
 
 
-def _is_anothers_refund(loaded, verdict):
-    """Whether a database would refuse it: another order has a refund of that name, so that it is put aside."""
+def _settle_on_paper(loaded, verdict):
+    """Settle a verdict, unless a database would put it aside: another order has a refund of that name."""
     order_no = verdict.order_no or loaded.owners.get(verdict.transaction_key)
     names = {row["refund_key"]: row["order_no"] for row in loaded.writes.refunds}
-    return bool(verdict.refund and names.get(verdict.refund.key, order_no) != order_no)
+    if verdict.refund is None or names.get(verdict.refund.key, order_no) == order_no:
+        _settle_one(loaded, verdict)
 
 
 def order_row(order):
