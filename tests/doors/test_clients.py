@@ -198,6 +198,20 @@ async def test_a_key_is_kept_as_a_hash(client):
     assert texts[0][-64:] != texts[1][-64:]
 
 
+async def test_a_key_with_another_secret_is_none(client):
+    """Whoever knows a key's id, or all but a character of it, has no key; the key itself goes on."""
+    key = await key_of(client)
+    wrong = [
+        key[:-1] + ("0" if key[-1] != "0" else "1"),
+        key[:21] + "0" * 64,
+        key.upper(),
+        key[:-1],
+    ]
+    for text in wrong:
+        assert (await buy(client, bearer(text))).status == 401
+    assert (await buy(client, bearer(key))).status == 201
+
+
 async def test_a_key_is_replaced_without_a_gap(client):
     """A rotated key and its successor are both good until the overlap ends; the new one may do what the old one might."""
     database, clock = client.stage.platform.database, Clock()
