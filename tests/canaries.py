@@ -25,7 +25,9 @@ class Canaries:
             name
             for name, blobs in self.secrets.items()
             if any(
-                form in plain or form.lower() in lowered for blob in blobs for form in _forms(blob)
+                form in what or form in plain or form.lower() in lowered
+                for blob in blobs
+                for form in _forms(blob)
             )
         ]
 

@@ -8,6 +8,7 @@ import math
 import re
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +36,7 @@ _NOW = 1_790_000_000
 _MICROS = _NOW * seam.SECOND
 _KEY = b"0123456789abcdef0123456789abcdef"
 _SECRET = "whsec_" + base64.b64encode(_KEY).decode()
+_MIDDLE = _SECRET[6:26]
 _KINDS = {kind: door.settings_type for kind, door in installed_doors().items()}
 _PLAIN = re.compile(r"(?=.{1,20}\Z)[0-9]*\.?[0-9]*", re.DOTALL)
 _REQUESTS: tuple[type[BaseModel], ...] = (
@@ -133,14 +135,17 @@ class _Configuration:
         """Read a configuration."""
         path = self._folder / "payplat.toml"
         path.write_bytes(data)
-        self._read(path, {})
+        if _MIDDLE not in _keys_of(data):
+            self._read(path, {})
 
     def read_environment(self, data: bytes) -> None:
         """Read an environment, a line for each variable, as an operating system could give it."""
         text = data.replace(b"\0", b"").decode("utf-8", "surrogateescape")
         pairs = (line.partition("=") for line in text.split("\n"))
         pointers = ("PAYPLAT_SECRETS", "CREDENTIALS_DIRECTORY")
-        self._read(None, {name: value for name, _, value in pairs if name not in pointers})
+        environ = {name: value for name, _, value in pairs if name not in pointers}
+        if _MIDDLE.lower() not in repr(list(environ)).lower():
+            self._read(None, environ)
 
     def read_products(self, data: bytes) -> None:
         """Read a catalogue: what is accepted are the file's products at the file's prices."""
@@ -162,7 +167,7 @@ class _Configuration:
         try:
             settings = read_settings(path, environ, _KINDS)
         except ConfigurationError as error:
-            _tells_no_secret(str(error))
+            assert _MIDDLE not in str(error), "a fault tells a secret"
             return
         for name, section in walk(settings):
             for key in type(section).model_fields:
@@ -172,8 +177,21 @@ class _Configuration:
                 )
 
 
-def _tells_no_secret(fault: str) -> None:
-    assert _SECRET[6:26] not in fault, "a fault tells a secret"
+def _keys_of(data: bytes) -> str:
+    """Return the names of keys in a file, which a fault may tell; a secret that stands as one is not looked at."""
+    try:
+        return " ".join(_keys(tomllib.loads(data.decode())))
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _keys(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)
 
 
 class _Receiver:

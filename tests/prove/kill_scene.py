@@ -8,7 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from tests.proxy import Proxy
 # Seconds: of a lease, short enough for what a dead process held; of an order, as short as can be, so that some expire.
 _LEASE, _LIFETIME = "2", "60"
 _PATIENCE = 120
+# What the run itself is told is no setting of the processes.
+_FOREIGN = {name: value for name, value in os.environ.items() if not name.startswith("PAYPLAT_")}
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Process:
     command: tuple[str, ...]
     said: str
     folder: Path
-    environ: Mapping[str, str]
+    environ: dict[str, str]
     code: int | None = 0
     _generation: int = 0
     _pid: int = 0
@@ -78,7 +80,7 @@ class Process:
         """Start what starts the others, and the first of them."""
         self._nursery = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.prove.kill_process", *self.command,
-            env={**os.environ, **self.environ},
+            env=_FOREIGN | self.environ,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the one who takes all down
         )  # fmt: skip
@@ -203,11 +205,10 @@ def _processes(folder: Path, database: str, ports: list[int]) -> Iterator[Proces
         yield Process(f"worker-{number}", ("worker",), '"working"', folder, environ)
 
 
-async def _migrate(folder: Path, environ: Mapping[str, str]) -> None:
+async def _migrate(folder: Path, environ: dict[str, str]) -> None:
     command = [sys.executable, "-m", "payplat", "migrate"]
-    ours = {name: value for name, value in environ.items() if name.startswith("PAYPLAT_")}
     ended = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **ours}, stdout=asyncio.subprocess.DEVNULL
+        *command, env=_FOREIGN | environ, stdout=asyncio.subprocess.DEVNULL
     )
     if await ended.wait():
         raise Failed("payplat migrate failed")

@@ -147,7 +147,7 @@ def answers(draw):
     )
     if draw(st.booleans()):
         text = text.replace("/", "\\/")
-    sign = draw(NAME)
+    sign = draw(STORABLE.filter(bool))
     names = st.text("abc", min_size=1)
     others = draw(st.dictionaries(names, VALUE, max_size=2))
     members = [(NODE_NAME, text), ("sign", json.dumps(sign))]

@@ -249,6 +249,15 @@ def test_no_byte_of_a_certificate_can_be_changed(signed_data, at, flip, which):
         signed_data.verify(carrying(texts).jws)
 
 
+def test_a_name_that_is_no_text_is_refused_in_one_way(signed_data):
+    """A certificate's names are read late, by whoever tells that it is out of date, and may be no UTF-8."""
+    leaf = der(CHAIN[0]).replace(b"FAKE Receipt", b"FAKE\xa0Receipt")
+    assert leaf != der(CHAIN[0])
+    texts = [base64.b64encode(each).decode() for each in (leaf, *map(der, CHAIN[1:]))]
+    with pytest.raises(NotAuthentic):
+        signed_data.verify(jws({**HEADER, "x5c": texts}, {**TRANSACTION, "signedDate": 1}))
+
+
 def says_the_same(changed: bytes, certificate: x509.Certificate) -> bool:
     """Whether only the octet was changed that counts the unused bits of a signature, which decides nothing."""
     with contextlib.suppress(ValueError, x509.InvalidVersion):

@@ -85,6 +85,8 @@ class Roots:
             # The rest of the text quotes certificates, which a forger wrote.
             reason = str(error).partition(" (")[0]
             raise NotAuthentic(f"The certificates in x5c do not hold: {reason}.") from None
+        except ValueError:  # a certificate's inner parts are read when they are asked for
+            raise NotAuthentic("A certificate in x5c cannot be read.") from None
         if len(chain) != _X5C_LENGTH:
             raise NotAuthentic("The leaf in x5c was not issued by the intermediate.")
         _require_mark(chain[0], _LEAF_MARK, "leaf")
