@@ -167,7 +167,8 @@ class _Configuration:
         try:
             settings = read_settings(path, environ, _KINDS)
         except ConfigurationError as error:
-            assert _MIDDLE not in str(error), "a fault tells a secret"
+            told = str(error)
+            assert _MIDDLE not in told, "a fault tells a secret"
             return
         for name, section in walk(settings):
             for key in type(section).model_fields:
