@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 from tornado.httpserver import HTTPServer
-from tornado.routing import AnyMatches, Rule, RuleRouter
+from tornado.routing import AnyMatches, Router, Rule, RuleRouter
 from tornado.web import Application, RequestHandler
 
 from payplat.api_keys import ApiKeys
@@ -37,7 +37,7 @@ from payplat.reconcile import MissedNotices, Reconciler
 from payplat.registry import Doors, open_channels
 from payplat.rows import Terms
 from payplat.schema import newest_version, require_newest, version
-from payplat.settings import Settings
+from payplat.settings import ServerSettings, Settings
 from payplat.sweeps import Sweep, Sweeps, UntoldOrders
 from payplat.timeline import Timeline
 
@@ -149,11 +149,10 @@ def make_worker(platform: Platform) -> Worker:
     return Worker([*platform.prompt_lanes, *checks, *_sweeps(platform).lanes()])
 
 
-def make_server(platform: Platform) -> HTTPServer:
+def make_server(router: Router, server: ServerSettings) -> HTTPServer:
     """Return the HTTP server with limits for slow and large senders."""
-    server = platform.settings.server
     return HTTPServer(
-        make_router(platform),
+        router,
         max_header_size=MAX_HEADER,
         # Our doors count a body as it comes; Tornado would refuse it first, and tell nobody why.
         max_body_size=sys.maxsize,

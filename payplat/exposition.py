@@ -18,6 +18,7 @@ from payplat.backlog import Backlog
 from payplat.errors import ConfigurationError
 from payplat.handlers.base import NotFoundHandler
 from payplat.handlers.metrics import MetricsHandler
+from payplat.handlers.present import PresentRouter
 from payplat.settings import MetricsSettings
 
 # Seconds between two looks at how late the event loop is.
@@ -28,13 +29,14 @@ class Exposition:
     """Serves the metrics of this process on ``sockets``, with the backlog that the shown platform sees."""
 
     def __init__(self, platform: Platform, sockets: Iterable[socket]) -> None:
-        self._server = HTTPServer(_application(platform))
+        self._present = PresentRouter(_application(platform))
+        self._server = HTTPServer(self._present)
         self._server.add_sockets(sockets)
         self._watch = asyncio.create_task(_watch_the_loop())
 
     def show(self, platform: Platform) -> None:
         """Tell of this platform from now on."""
-        self._server.request_callback = _application(platform)
+        self._present.router = _application(platform)
 
     async def close(self) -> None:
         """Listen no more."""

@@ -24,6 +24,7 @@ from payplat.app import (
 )
 from payplat.errors import ConfigurationError, PayplatError
 from payplat.exposition import Exposition, sockets_for
+from payplat.handlers.present import PresentRouter
 from payplat.registry import Doors
 from payplat.settings import Settings
 
@@ -144,15 +145,15 @@ async def serve(
 
     ``number`` tells the processes apart that share the port. Raises PayplatError when it cannot begin.
     """
-    life = Life(doors, works=work)
-    server, address = make_server(await life.begin(settings)), settings.server
+    life, address = Life(doors, works=work), settings.server
+    present = PresentRouter(make_router(await life.begin(settings)))
+    server = make_server(present, address)
     try:
         life.expose(number)
         server.add_sockets(bind_sockets(address.port, address.host, reuse_port=shared_port))
         log.info("serving", host=address.host, port=address.port, works=work)
         async for platform in life.renewals(reread):
-            # Asked for each request, on connections that are open already too.
-            server.request_callback = make_router(platform)
+            present.router = make_router(platform)
     finally:
         await life.end(server)
 

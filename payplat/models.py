@@ -129,10 +129,19 @@ class OrderRow(Base):
 
 
 class PaymentRow(Base):
-    """The one provider transaction that paid an order, and why we believe it."""
+    """The one provider transaction that paid an order, and why we believe it.
+
+    ``receipt`` is the number that the provider shows to who paid, where it differs from the transaction's.
+    """
 
     __tablename__ = "payments"
-    __table_args__ = (UniqueConstraint("transaction_key"), _MYSQL)
+    __table_args__ = (
+        UniqueConstraint("transaction_key"),
+        Index(None, "receipt"),
+        Index(None, "verified_at"),
+        Index(None, "transaction_id", mysql_length=64),
+        _MYSQL,
+    )
 
     order_no: Mapped[str] = mapped_column(Id(32), primary_key=True)
     transaction_key: Mapped[str] = mapped_column(Id(64))
@@ -140,6 +149,7 @@ class PaymentRow(Base):
     environment: Mapped[str] = mapped_column(Id(16))
     account: Mapped[str] = mapped_column(Id(128))
     transaction_id: Mapped[str] = mapped_column(LongText)
+    receipt: Mapped[str | None] = mapped_column(Id(191))
     amount: Mapped[int | None] = mapped_column(BigInteger)
     currency: Mapped[str | None] = mapped_column(Id(3))
     product: Mapped[str | None] = mapped_column(Id(191))
@@ -185,7 +195,8 @@ class RefundRow(Base):
 class EvidenceRow(Base):
     """Raw bytes that settled an order, or that could not: kept whole, bounded by the size of a request.
 
-    ``answer`` is what the provider said when it was asked about them.
+    ``answer`` is what the provider said when it was asked about them; ``resolution`` is what a person said of those that
+    had been put aside.
     """
 
     __tablename__ = "evidence"
@@ -195,7 +206,8 @@ class EvidenceRow(Base):
         Index(None, "state", "id"),
         Index(None, "transaction_key"),
         CheckConstraint(
-            "state in ('used','waiting','quarantined','unclaimed','excess')", name="state"
+            "state in ('used','waiting','quarantined','unclaimed','excess','resolved')",
+            name="state",
         ),
         _MYSQL,
     )
@@ -211,6 +223,7 @@ class EvidenceRow(Base):
     reason: Mapped[str] = mapped_column(Id(64))
     raw: Mapped[bytes] = mapped_column(LongBytes)
     answer: Mapped[bytes | None] = mapped_column(LongBytes)
+    resolution: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -352,6 +365,94 @@ class ApiKeyRow(Base):
     ends_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class OperatorRow(Base):
+    """Who may look into the console. ``password`` is a hash by argon2 with its parameters.
+
+    ``totp_step`` is the last thirty seconds whose code was used, so that none is used twice; ``failures`` are those since
+    the last sign-in, ``locked_until`` when the next may be tried.
+    """
+
+    __tablename__ = "operators"
+    __table_args__ = (CheckConstraint("role in ('viewer','operator')", name="role"), _MYSQL)
+
+    name: Mapped[str] = mapped_column(Id(64), primary_key=True)
+    role: Mapped[str] = mapped_column(Id(16))
+    password: Mapped[str] = mapped_column(Text)
+    totp_secret: Mapped[str | None] = mapped_column(Text)
+    totp_step: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column(Integer)
+    locked_until: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class SessionRow(Base):
+    """One sign-in of an operator; ``sha256`` is of the token that the browser keeps."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "operator"), _MYSQL)
+
+    sha256: Mapped[str] = mapped_column(Id(64), primary_key=True)
+    operator: Mapped[str] = mapped_column(Id(64))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
+    ends_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class AuditRow(Base):
+    """What an operator did, to what; only ever appended. ``detail`` is a JSON object."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "subject", "id"), _MYSQL)
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    operator: Mapped[str] = mapped_column(Id(64))
+    act: Mapped[str] = mapped_column(Id(32))
+    subject: Mapped[str] = mapped_column(Id(191))
+    detail: Mapped[str] = mapped_column(Text)
+
+
+class ProposalRow(Base):
+    """What one operator wants to become of held money, until another decides.
+
+    ``open_for`` is the order's number until then, and null afterwards: an order has one open proposal.
+    """
+
+    __tablename__ = "proposals"
+    __table_args__ = (
+        UniqueConstraint("open_for"),
+        Index(None, "order_no"),
+        CheckConstraint("act in ('release','refund')", name="act"),
+        CheckConstraint("decision in ('approved','rejected')", name="decision"),
+        _MYSQL,
+    )
+
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    order_no: Mapped[str] = mapped_column(Id(32))
+    act: Mapped[str] = mapped_column(Id(16))
+    reason: Mapped[str] = mapped_column(Text)
+    proposed_by: Mapped[str] = mapped_column(Id(64))
+    proposed_at: Mapped[int] = mapped_column(BigInteger)
+    open_for: Mapped[str | None] = mapped_column(Id(32))
+    decision: Mapped[str | None] = mapped_column(Id(16))
+    decided_by: Mapped[str | None] = mapped_column(Id(64))
+    decided_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class SignRow(Base):
+    """A sign of a channel's life: how often something has happened, when last, and what it said."""
+
+    __tablename__ = "signs"
+    __table_args__ = (_MYSQL,)
+
+    channel: Mapped[str] = mapped_column(Id(64), primary_key=True)
+    what: Mapped[str] = mapped_column(Id(32), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[int] = mapped_column(BigInteger)
+    detail: Mapped[str] = mapped_column(Text)
+
+
 def _table(row: type[Base]) -> Table:
     return cast("Table", row.__table__)
 
@@ -369,3 +470,8 @@ ATTEMPTS = _table(AttemptRow)
 TIMELINE = _table(TimelineRow)
 SWEEPS = _table(SweepRow)
 API_KEYS = _table(ApiKeyRow)
+OPERATORS = _table(OperatorRow)
+SESSIONS = _table(SessionRow)
+AUDIT = _table(AuditRow)
+PROPOSALS = _table(ProposalRow)
+SIGNS = _table(SignRow)

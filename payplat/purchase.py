@@ -166,9 +166,10 @@ class Verdict:
     """What a provider says of one purchase, and by which evidence.
 
     ``verifier`` names the key or the query that made it believable. ``product``, ``quantity`` and ``consumable`` are None
-    where the provider does not repeat them. A partial refund is PAID with a ``refund``; the whole one is REFUNDED.
-    ``objection`` names what makes the purchase unfit to pay any order. ``is_claimed``: not the provider but the client
-    says which order it pays. ``owes`` names the duties towards the provider that arise when this verdict pays its order.
+    where the provider does not repeat them. ``receipt`` is the number that it shows to who paid, where that is another
+    than the transaction's. A partial refund is PAID with a ``refund``; the whole one is REFUNDED. ``objection`` names
+    what makes the purchase unfit to pay any order. ``is_claimed``: not the provider but the client says which order it
+    pays. ``owes`` names the duties towards the provider that arise when this verdict pays its order.
     """
 
     state: State
@@ -185,6 +186,7 @@ class Verdict:
     quantity: int | None = None
     consumable: bool | None = None
     payer: str | None = None
+    receipt: str | None = None
     paid_at: int | None = None
     refund: Refund | None = None
     notice: Notice | None = None

@@ -173,6 +173,7 @@ def payment_row(verdict: Verdict, order_no: str, now: int) -> Values:
         "environment": verdict.environment,
         "account": verdict.account,
         "transaction_id": verdict.transaction_id,
+        "receipt": verdict.receipt,
         "amount": verdict.amount,
         "currency": verdict.currency,
         "product": verdict.product,

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tornado.netutil import bind_sockets
 
-from payplat.app import Platform, make_server, make_worker, open_platform, start_worker
+from payplat.app import Platform, make_router, make_server, make_worker, open_platform, start_worker
 from payplat.configuration import read_settings
 from payplat.lanes import Worker
 from payplat.registry import installed_doors
@@ -148,7 +148,10 @@ async def set_stage(
         )
         settings = _read(path, overrides or {})
         async with open_platform(settings, installed_doors()) as platform:
-            server, worker = make_server(platform), make_worker(platform)
+            server, worker = (
+                make_server(make_router(platform), settings.server),
+                make_worker(platform),
+            )
             server.add_sockets(sockets)
             if work:
                 await start_worker(platform, worker)

@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http.client import HTTPConnection
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -161,6 +163,26 @@ async def test_a_worker_reads_it_again(client, stage, environ):
         await client.until(lambda: stage.merchant.fulfilled[order_no], 30)
         assert await worker.stop() == 0
     assert all(received.valid for received in stage.merchant.received)
+
+
+async def test_a_connection_outlives_the_configuration(client, stage, environ):
+    """A connection that was idle meanwhile is answered by the new platform, long after the old one has closed."""
+    async with payplat(stage.folder, "serve", **environ) as service:
+        idle = HTTPConnection(service.url.removeprefix("http://"), timeout=30)
+        with contextlib.closing(idle):
+            assert await asyncio.to_thread(opened, idle) == 201
+            await renewed(client, stage, service)
+            await asyncio.sleep(0.5)  # the old one closes as soon as nothing runs there
+            assert await asyncio.to_thread(opened, idle) == 201
+
+
+def opened(connection: HTTPConnection) -> int:
+    """The status of the answer to an order on that connection."""
+    order = {"channel": "alipay", "product_id": "coins_500", "receiver": "player-1"}
+    connection.request("POST", "/v1/create_order/", json.dumps(order))
+    with connection.getresponse() as answer:
+        answer.read()
+        return answer.status
 
 
 @on_mariadb  # SQLite takes one serve process

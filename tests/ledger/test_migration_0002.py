@@ -85,7 +85,7 @@ OLD = {
 }
 NEW = {
     "orders": {"consumable": 1, "waits": 0, "checked_at": None},
-    "evidence": {"transaction_key": None, "answer": None},
+    "evidence": {"transaction_key": None, "answer": None, "resolution": None},
     "refunds": {"share": None, "type": "", "refunded_at": None, "returned": None},
     "duties": {},
 }
