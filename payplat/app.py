@@ -16,6 +16,9 @@ from tornado.web import Application, RequestHandler
 from payplat.api_keys import ApiKeys
 from payplat.catalogue import Catalogue, read_catalogue
 from payplat.clients import Clients, clients_of
+from payplat.console.desk import Desk
+from payplat.console.routes import PAGES as CONSOLE_PAGES
+from payplat.console.routes import routes as console_routes
 from payplat.database import Database, database_of, ping
 from payplat.deliveries import Relay
 from payplat.duties import Duties
@@ -31,6 +34,7 @@ from payplat.handlers.health import HealthHandler, ReadyHandler
 from payplat.handlers.orders import OrderHandler
 from payplat.lanes import Lane, Worker
 from payplat.limits import Limit
+from payplat.operators import Operators
 from payplat.orders import Orders
 from payplat.provider import Provider
 from payplat.reconcile import MissedNotices, Reconciler
@@ -43,6 +47,8 @@ from payplat.timeline import Timeline
 
 log = structlog.get_logger("payplat")
 MAX_HEADER = 16 * 1024
+# Of operators, from one address.
+SIGN_INS_PER_MINUTE = 20
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,9 @@ def make_router(platform: Platform) -> RuleRouter:
             ),
             (r"/healthz/?", HealthHandler),
             (r"/readyz/?", ReadyHandler, {"checks": _readiness(platform)}),
+            *console_routes(_desk(platform)),
         ],
+        template_path=CONSOLE_PAGES,
         default_handler_class=NotFoundHandler,
         clients=platform.clients,
         running=platform.running,
@@ -141,6 +149,20 @@ def make_router(platform: Platform) -> RuleRouter:
     )
     factory = ChannelFactory(application, platform.channels, shared)
     return RuleRouter([Rule(AnyMatches(), factory), Rule(AnyMatches(), application)])
+
+
+def _desk(platform: Platform) -> Desk:
+    database = platform.database
+    return Desk(
+        platform.settings,
+        database,
+        platform.orders,
+        platform.reconciler,
+        Operators(database),
+        Explanations(database),
+        Timeline(database),
+        platform.wake,
+    )
 
 
 def make_worker(platform: Platform) -> Worker:
@@ -219,6 +241,7 @@ def limits_of(settings: Settings) -> dict[str, Limit]:
         "client": Limit("client", given.per_client_per_minute),
         "app": Limit("app", given.per_app_per_minute),
         "forgeries": Limit("forgeries", given.forgeries_per_minute),
+        "sign_in": Limit("sign_in", SIGN_INS_PER_MINUTE),
     }
 
 

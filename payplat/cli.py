@@ -20,6 +20,7 @@ from payplat.operations import (
     orders_cli,
     trigger,
 )
+from payplat.operator_commands import operators_cli
 from payplat.processes import Supervisor
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings
@@ -40,7 +41,7 @@ cli = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for group in (deliveries_cli, duties_cli, endpoints_cli, keys_cli, orders_cli):
+for group in (deliveries_cli, duties_cli, endpoints_cli, keys_cli, operators_cli, orders_cli):
     cli.add_typer(group)
 cli.command()(trigger)
 

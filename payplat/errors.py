@@ -13,6 +13,7 @@
     │   ├── StillRunning            the first request with this key has not ended
     │   └── OrderClosed             the order no longer takes a payment
     ├── UnknownClient               the caller does not show who it is
+    ├── SignInRefused               an operator's name, password or code is wrong, or there were too many wrong ones
     ├── NotPermitted                the caller may not do this
     ├── NotAuthentic                evidence that its provider did not sign
     ├── TooManyRequests             the caller's quota is used up; says when to come again
@@ -95,6 +96,10 @@ class OrderClosed(Conflict):
 
 class UnknownClient(PayplatError):
     """The request carries no token or key that is good here."""
+
+
+class SignInRefused(PayplatError):
+    """Name, password or code is wrong; after several wrong ones wait some minutes."""
 
 
 class NotPermitted(PayplatError):

@@ -15,7 +15,7 @@ def peer_of(socket_ip: str, forwarded_for: str, trusted: Iterable[Network]) -> s
     address that nobody trusts is known; the left of it anybody could have written.
     """
     peer, hops = socket_ip, forwarded_for.split(",")
-    while hops and _is_one_of(peer, trusted) and _address(hops[-1]):
+    while hops and is_in(peer, trusted) and _address(hops[-1]):
         peer = hops.pop().strip()
     return peer
 
@@ -28,7 +28,8 @@ def household(peer: str) -> str:
     return str(address or peer)
 
 
-def _is_one_of(peer: str, networks: Iterable[Network]) -> bool:
+def is_in(peer: str, networks: Iterable[Network]) -> bool:
+    """Tell whether the address is of one of these networks."""
     address = _address(peer)
     return address is not None and any(address in network for network in networks)
 

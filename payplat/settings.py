@@ -69,6 +69,12 @@ class MetricsSettings(Section):
             yield "host", "a public address: metrics are for operators only"
 
 
+class ConsoleSettings(Section):
+    """From which networks operators may open ``/console``; from nowhere unless they are named."""
+
+    networks: list[IPvAnyNetwork] = []
+
+
 class LimitSettings(Section):
     """How often callers may come; each process counts for itself."""
 
@@ -265,6 +271,7 @@ class Settings(Section):
     catalogue: str = "products.toml"
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    console: ConsoleSettings = ConsoleSettings()
     limits: LimitSettings = LimitSettings()
     outbound: OutboundSettings = OutboundSettings()
     database: DatabaseSettings = DatabaseSettings()

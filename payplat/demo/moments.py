@@ -8,7 +8,8 @@ from payplat import money
 from payplat.demo.client import Json
 from payplat.demo.moment_words import STORES, TOLD, Told
 from payplat.demo.name_words import CHECKED, DUTIES, FIELDS
-from payplat.demo.shop_words import Words, spaced
+from payplat.demo.shop_words import ShopWords
+from payplat.words import spaced
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Narrator:
     order: Json
     kind: str
     events: Mapping[str, str]
-    words: Words
+    words: ShopWords
 
     def moments(self) -> list[Moment]:
         """Return the timeline, oldest first."""

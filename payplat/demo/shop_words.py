@@ -1,8 +1,7 @@
 """The sentences of the shop's pages, in English and Chinese."""
 
-import re
+from payplat.words import LANGUAGES, Words
 
-LANGUAGES = ("en", "zh")
 _WORDS = {
     "game": ("Lantern Isle", "灯屿"),
     "shop": ("The lantern keeper's shop", "守灯人的小店"),
@@ -132,25 +131,11 @@ _BLURBS = {
 }
 
 
-_HAN, _LATIN = "[\u4e00-\u9fff]", "[A-Za-z]"
-_SEAM = re.compile(f"(?<={_HAN})(?={_LATIN})|(?<={_LATIN})(?={_HAN})")
-
-
-class Words:
-    """``t("pay", "¥6.00")`` in the language of a page."""
+class ShopWords(Words):
+    """``t("pay", "¥6.00")`` in the language of a page of the shop."""
 
     def __init__(self, language: str) -> None:
-        self.language = language
-        self.other = LANGUAGES[language == "en"]
-        self._column = LANGUAGES.index(language)
-
-    def __call__(self, key: str, *values: object) -> str:
-        """Return a sentence; KeyError when there is none of that name."""
-        return spaced(_WORDS[key][self._column].format(*values))
-
-    def name(self, key: str) -> str:
-        """Return what a channel or method is called, or the key itself."""
-        return _WORDS.get(key, (key, key))[self._column]
+        super().__init__(_WORDS, language)
 
     def refusal(self, code: str, error: Exception) -> str:
         """Return why payplat refused: in words for this ``code`` where there are some."""
@@ -159,19 +144,8 @@ class Words:
 
     def product(self, product_id: str, title: str) -> str:
         """Return the game's own name of a product, or the catalogue's ``title``."""
-        return _PRODUCTS.get(product_id, (title, title))[self._column]
+        return _PRODUCTS.get(product_id, (title, title))[LANGUAGES.index(self.language)]
 
     def blurb(self, product_id: str) -> str:
         """Return a line about a product, or nothing."""
-        return _BLURBS.get(product_id, ("", ""))[self._column]
-
-
-def spaced(text: str) -> str:
-    """Put a space where a Chinese character and a Latin word meet."""
-    return _SEAM.sub(" ", text)
-
-
-def choose(asked: str, remembered: str, accepted: str) -> Words:
-    """Return the words in the language asked for, else remembered, else the first known one that is accepted."""
-    wishes = [asked, remembered, *(part.split(";")[0].strip()[:2] for part in accepted.split(","))]
-    return Words(next((wish.lower() for wish in wishes if wish.lower() in LANGUAGES), "en"))
+        return _BLURBS.get(product_id, ("", ""))[LANGUAGES.index(self.language)]

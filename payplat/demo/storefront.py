@@ -17,11 +17,12 @@ from tornado.httpclient import HTTPError as NoAnswer
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
-from payplat.demo import shop_words
 from payplat.demo.client import RECEIPTS, Game, Refused, Web
 from payplat.demo.shop import Shop
+from payplat.demo.shop_words import ShopWords
 from payplat.demo.stage import Stage
 from payplat.demo.views import View, view_of
+from payplat.words import choose
 
 PAGES = Path(__file__).parent / "pages"
 _POLICY = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -89,9 +90,8 @@ class Page(RequestHandler):
         """Choose the language, and remember one that was asked for."""
         asked = self.get_query_argument("lang", "")
         remembered = self.get_cookie(_LANGUAGE_COOKIE, "") or ""
-        self.t = shop_words.choose(
-            asked, remembered, self.request.headers.get("Accept-Language", "")
-        )
+        accepted = self.request.headers.get("Accept-Language", "")
+        self.t = ShopWords(choose(asked, remembered, accepted))
         if asked == self.t.language:
             self.set_cookie(_LANGUAGE_COOKIE, asked, expires_days=_YEAR, samesite="Lax")
 
@@ -114,7 +114,7 @@ class Page(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tell in a sentence what went wrong."""
         if not hasattr(self, "t"):
-            self.t = shop_words.Words("en")
+            self.t = ShopWords("en")
         error = kwargs.get("exc_info", (None, None, None))[1]
         sentence = self.t("no_page") if status_code == 404 else self.reason_phrase(status_code)
         if isinstance(error, Refused):

@@ -8,7 +8,7 @@ from typing import Any
 
 from payplat.demo.client import Json
 from payplat.demo.moments import Moment, Narrator, icon, price
-from payplat.demo.shop_words import Words
+from payplat.demo.shop_words import ShopWords
 from payplat.simulators.merchant import Merchant
 
 _REACHED = {
@@ -97,7 +97,7 @@ class View:
         return _LOOK_LATER if self.is_over else _LOOK_SOON
 
 
-def view_of(order: Json, kind: str, merchant: Merchant, words: Words) -> View:
+def view_of(order: Json, kind: str, merchant: Merchant, words: ShopWords) -> View:
     """Return what is to be seen now of an order whose provider is of this ``kind``."""
     kinds = {event_id: str(event["type"]) for event_id, event in merchant.events.items()}
     return View(

@@ -44,6 +44,7 @@ ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
     errors.OrderClosed: ErrorAnswer(409, "order_closed"),
     errors.Conflict: ErrorAnswer(409, "conflict"),
     errors.UnknownClient: ErrorAnswer(401, "unknown_client"),
+    errors.SignInRefused: ErrorAnswer(403, "sign_in_refused"),
     errors.NotPermitted: ErrorAnswer(403, "not_permitted"),
     errors.NotAuthentic: ErrorAnswer(400, "not_authentic"),
     errors.TooManyRequests: ErrorAnswer(429, "too_many_requests"),
@@ -87,7 +88,7 @@ class BaseHandler(RequestHandler):
 
     request_id: str
     # What a door offers; Tornado's 405 does not say it.
-    allowed_methods = ("GET",)
+    allowed_methods: tuple[str, ...] = ("GET",)
 
     def set_default_headers(self) -> None:
         """Give every answer the fields that all have, and take Tornado's version from it."""

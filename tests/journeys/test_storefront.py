@@ -17,7 +17,7 @@ from payplat.demo.client import Web
 from payplat.demo.moments import Narrator
 from payplat.demo.name_words import DUTIES
 from payplat.demo.shop import Shop
-from payplat.demo.shop_words import Words
+from payplat.demo.shop_words import ShopWords
 from payplat.demo.stage import Companies, Stage, set_stage
 from payplat.demo.storefront import open_shop
 from tests.conftest import REQUIRED, fresh_loop
@@ -455,7 +455,7 @@ def test_what_is_seldom_seen_is_told_in_words(what, detail, kind, language):
     at = "2026-09-21T12:00:00.000000Z"
     line = {"at": at, "what": what, "actor": "relay", "detail": detail}
     order = {"timeline": [line], "amount": None, "currency": None, "created_at": at}
-    (moment,) = Narrator(order, kind, {}, Words(language)).moments()
+    (moment,) = Narrator(order, kind, {}, ShopWords(language)).moments()
     told = moment.title + moment.text
     assert "…" not in told
     assert "_" not in told
