@@ -161,7 +161,11 @@ def _desk(platform: Platform) -> Desk:
         Operators(database),
         Explanations(database),
         Timeline(database),
+        Statistics(database),
+        Health(database, platform.providers),
         platform.wake,
+        endpoints_of(platform.settings).keys(),
+        accounts_of(platform.providers.values()),
     )
 
 

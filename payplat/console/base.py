@@ -13,6 +13,7 @@ from payplat.console.desk import (
     Desk,
     amount_text,
     detail_text,
+    is_number,
     link_of,
     moment_text,
     seal_of,
@@ -113,7 +114,7 @@ class Page(BaseHandler):
         return self.read_form()
 
     async def record(self, act: Act) -> None:
-        """Put an act on record."""
+        """Put an act on record, before it is done: nothing is ever done without a record."""
         await self.desk.database.transaction(lambda c: audit.record(c, act))
 
     def done(self, path: str, notice: str) -> None:
@@ -127,6 +128,19 @@ class Page(BaseHandler):
         if len(given) > 1:
             raise errors.InvalidRequest("The parameter is given twice.", field=name)
         return given[0] if given else ""
+
+    def number_argument(self, name: str) -> int | None:
+        """Return an argument of the address that names a row; raises InvalidRequest when it is no number."""
+        text = self.page_argument(name)
+        if text and not is_number(text):
+            raise errors.InvalidRequest("It is no number.", field=name)
+        return int(text) if text else None
+
+    def send_file(self, name: str, content: bytes) -> None:
+        """Answer a CSV file to be kept."""
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        self.finish(content)
 
     def get_template_namespace(self) -> dict[str, Any]:
         """Give every page the words, who looks, and how numbers look."""

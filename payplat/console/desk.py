@@ -3,19 +3,21 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from payplat import money
 from payplat.addresses import Network
+from payplat.channel_health import Health
 from payplat.database import Database
 from payplat.explanation import Explanations
 from payplat.operators import Operators
 from payplat.orders import Orders
 from payplat.reconcile import Reconciler
 from payplat.settings import Settings
+from payplat.statistics import Statistics
 from payplat.timeline import Timeline
 
 HERE = Path(__file__).parent
@@ -35,7 +37,11 @@ class Desk:
     operators: Operators
     explanations: Explanations
     timeline: Timeline
+    statistics: Statistics
+    health: Health
     wake: Callable[[], None]
+    endpoints: Collection[str]
+    accounts: Collection[tuple[str, str, str]]
 
     @property
     def networks(self) -> list[Network]:
@@ -76,6 +82,11 @@ def detail_text(detail: Mapping[str, Any]) -> str:
         k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in detail.items()
     }
     return "\n".join(f"{key}: {value}" for key, value in told.items())
+
+
+def is_number(text: str) -> bool:
+    """Tell whether the text can be the number of a row."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def link_of(subject: str) -> str:

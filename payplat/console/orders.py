@@ -68,7 +68,7 @@ class OrderResend(OrderPage):
         found = (await particulars(self.desk.database, order_no)).deliveries
         if wanted not in {str(delivery.id) for delivery in found}:
             raise InvalidRequest("The order has no such delivery.", field="delivery")
-        await resend(self.desk.database, int(wanted), self.signed_in.name)
         await self.record(Act(self.signed_in.name, "resend", order_no, {"delivery": int(wanted)}))
+        await resend(self.desk.database, int(wanted), self.signed_in.name)
         self.desk.wake()
         self.done(f"/orders/{order_no}", "done_resent")
