@@ -13,8 +13,8 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from payplat.simulators.apple.sheet import written
+from tests.browser import FLAGS
 from tests.conftest import REQUIRED
-from tests.journeys.test_storefront import FLAGS
 from tests.simulators.apple_stage import BUNDLE, TOKEN, opened, payload, verifier
 
 

@@ -1,16 +1,11 @@
 """The demo's shop in a real browser: from a product to *delivered*, in both languages."""
 
-import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, Page, Request, async_playwright, expect
-from tornado.ioloop import IOLoop
+from playwright.async_api import Browser, expect
 
 from payplat.catalogue import Product
 from payplat.demo.client import Web
@@ -20,54 +15,7 @@ from payplat.demo.shop import Shop
 from payplat.demo.shop_words import ShopWords
 from payplat.demo.stage import Companies, Stage, set_stage
 from payplat.demo.storefront import open_shop
-from tests.conftest import REQUIRED, fresh_loop
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-PICTURES = os.environ.get("PAYPLAT_SCREENSHOTS")
-expect.set_options(timeout=30_000)
-
-
-@dataclass
-class Visit:
-    """One person's browser in the shop, and everything in it that should not be."""
-
-    page: Page
-    name: str
-    complaints: list[str] = field(default_factory=list)
-
-    def watch(self, page: Page) -> Page:
-        """Note what a page complains of, what it fails to load, and whatever it asks of another machine."""
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("requestfailed", self._failed)
-        page.on("request", self._asked)
-        return page
-
-    async def picture(self, what: str, page: Page | None = None) -> None:
-        """Keep a picture of the page where one is wanted; nothing may stick out sideways."""
-        page = page or self.page
-        width = "document.documentElement.scrollWidth - innerWidth"
-        assert await page.evaluate(width) <= 0, f"{what} is wider than the window"
-        if PICTURES:
-            await page.wait_for_timeout(600)
-            path = Path(PICTURES) / f"{self.name}-{what}.png"
-            await page.screenshot(path=path, full_page=True)
-
-    def _asked(self, request: Request) -> None:
-        if urlsplit(request.url).hostname != "127.0.0.1":
-            self.complaints.append(f"asked {request.url}")
-
-    def _failed(self, request: Request) -> None:
-        # A page that is left takes what it is still loading with it.
-        if request.failure != "net::ERR_ABORTED":
-            self.complaints.append(f"{request.failure} {request.url}")
+from tests.browser import DESKTOP, PHONE, Visit, open_page
 
 
 @pytest.fixture
@@ -91,50 +39,9 @@ async def shop(stage) -> AsyncIterator[Shop]:
         yield shop
 
 
-@pytest.fixture(scope="module")
-def io_loop() -> Iterator[IOLoop]:
-    """One loop for all tests here, on which one browser can be driven."""
-    with fresh_loop() as io_loop:
-        yield io_loop
-
-
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
-    """Chromium, started once: that takes longer than most visits."""
-    path = shutil.which("chromium")
-    if path is None:
-        reason = "chromium not found: apt-get install chromium fonts-wqy-microhei libatomic1"
-        if "browser" in REQUIRED:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        await chromium.close()
-
-
-@pytest.fixture
-def browser(request, io_loop) -> Iterator[Browser]:
-    """A browser that nobody has used: what a visitor left behind in it is gone."""
-    request.node.user_properties.append(("lane", "browser"))
-    chromium = request.getfixturevalue("chromium")
-    yield chromium
-    for context in chromium.contexts:
-        io_loop.run_sync(context.close)
-
-
 async def visit(browser: Browser, shop: Shop, name: str, **options) -> Visit:
     """Open the shop as somebody; ``options`` are those of a browser context."""
-    context = await browser.new_context(**options)
-    context.set_default_timeout(30_000)
-    visit = Visit(await context.new_page(), name)
-    visit.watch(visit.page)
-    await visit.page.goto(shop.url)
-    return visit
-
-
-DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+    return await open_page(browser, shop.url, name, **options)
 
 
 async def test_a_purchase_by_page_in_english(browser, shop, stage):
