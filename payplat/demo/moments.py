@@ -10,6 +10,9 @@ from payplat.demo.moment_words import STORES, TOLD, Told
 from payplat.demo.name_words import CHECKED, DUTIES, FIELDS
 from payplat.demo.shop_words import Words, spaced
 
+# What a player does not want to know: what came of a question or a message is told by a line of its own.
+_UNTOLD = ("queried", "evidence_kept")
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -48,7 +51,7 @@ class Narrator:
         return [
             self._moment({**line, "detail": {**answers.get(line["at"], {}), **line["detail"]}})
             for line in lines
-            if not _is_answer(line)
+            if not _is_answer(line) and line["what"] not in _UNTOLD
         ]
 
     def _moment(self, line: Json) -> Moment:
