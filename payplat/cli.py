@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from payplat import life, schema
+from payplat.commands_events import events_cli
+from payplat.commands_orders import orders_cli
 from payplat.database import database_of
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
@@ -17,7 +19,6 @@ from payplat.operations import (
     duties_cli,
     endpoints_cli,
     keys_cli,
-    orders_cli,
     trigger,
 )
 from payplat.processes import Supervisor
@@ -40,7 +41,7 @@ cli = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for group in (deliveries_cli, duties_cli, endpoints_cli, keys_cli, orders_cli):
+for group in (deliveries_cli, duties_cli, endpoints_cli, events_cli, keys_cli, orders_cli):
     cli.add_typer(group)
 cli.command()(trigger)
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from payplat import seam
 from payplat.errors import PayplatError, ProviderMisconfigured, ProviderUnavailable
 from payplat.provider import Provider
-from payplat.purchase import Evidence, Order, State, Verdict
+from payplat.purchase import Evidence, Order, Source, State, Verdict
 from payplat.rows import Values, timeline_row
 
 
@@ -43,11 +43,15 @@ class Question:
     milliseconds: int
     error: str = ""
 
-    def line(self, order: Order, actor: str) -> Values:
+    @property
+    def detail(self) -> Values:
+        """What the timeline tells of it."""
+        told: Values = {"outcome": self.outcome, "milliseconds": self.milliseconds}
+        return told | ({"error": self.error} if self.error else {})
+
+    def line(self, order: Order) -> Values:
         """Return it as a line of the order's timeline."""
-        detail = {"outcome": self.outcome, "milliseconds": self.milliseconds}
-        detail |= {"error": self.error} if self.error else {}
-        return timeline_row(order, self.at, "queried", actor, detail)
+        return timeline_row(order, self.at, "queried", Source.RECONCILE.value, self.detail)
 
 
 class Inquiry:

@@ -205,7 +205,7 @@ async def _tell(
     connection: AsyncConnection, order: Order, questions: Sequence[Question]
 ) -> str | None:
     """Write the questions into the order's timeline, once, and return how the order stands."""
-    lines = [question.line(order, Source.RECONCILE) for question in questions]
+    lines = [question.line(order) for question in questions]
     # There already, when only the reply to COMMIT was lost.
     same = exists().where(
         TIMELINE.c.order_no == order.order_no,
