@@ -68,9 +68,8 @@ class Events:
             this = select(EVENTS).where(EVENTS.c.event_id == event_id)
             theirs = select(*columns).where(DELIVERIES.c.event_id == event_id)
             row = (await connection.execute(this)).first()
-            return row, (
-                await connection.execute(theirs.order_by(DELIVERIES.c.id))
-            ).mappings().all()
+            found = await connection.execute(theirs.order_by(DELIVERIES.c.id))
+            return row, found.mappings().all()
 
         fits = re.fullmatch("evt_[0-9a-f]{32}", event_id)
         row, deliveries = await self._database.read(body) if fits else (None, ())

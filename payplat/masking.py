@@ -20,11 +20,12 @@ _PLAIN = re.compile(r"amount$|status$|state$|^(appaccounttoken|packagename|produ
 # App Store and Google Play carry our order's number under a name that sounds secret.
 _OURS = {"obfuscatedexternalprofileid", "obfuscatedprofileid"}
 _OPAQUE = re.compile(r"[\w+/=.%~-]{65,}", re.ASCII)
+_PAIR = re.compile(r"([\w.-]{1,64})(\"?\s{0,4}[=:]\s{0,4}\"?)([^\"&,;{}\r\n]+)")
 _FORM = re.compile(r"[\w.%+*\[\]-]{1,64}=[^\s<>{}\"]*", re.ASCII)
 _JWS = re.compile(r"(e[yw][\w-]*)\.([\w-]+)\.[\w-]*", re.ASCII)
 _BASE64_JSON = re.compile(r"e[yw][\w+/-]{6,}={0,2}", re.ASCII)
 # So many characters of a text, members of a container, levels and leaves are shown.
-_LONGEST, _WIDEST, _DEEPEST, _MOST = 400, 60, 8, 300
+_LONGEST, _WIDEST, _DEEPEST, _MOST = 300, 60, 12, 200
 _CUT = "…"
 
 
@@ -47,12 +48,11 @@ class _Mask:
 
     def text(self, text: str, depth: int) -> Any:
         """Return a text as what it holds: an object, a token, a form, an address, or only words."""
-        text = text.encode("utf-8", "replace").decode()
-        if depth < _DEEPEST and (read := _read(text)) is not None:
+        if depth >= _DEEPEST:
+            return _CUT
+        if (read := _read(text)) is not None:
             return self._value(read, depth + 1)
-        if re.match(r"https?://", text):
-            return _cut(self._address(text))
-        return _cut(_OPAQUE.sub(lambda found: shortened(found[0]), text))
+        return _address(text) if re.match(r"https?://", text) else _words(text)
 
     def _value(self, value: Any, depth: int, *, secret: bool = False) -> Any:
         self._left -= 1
@@ -70,30 +70,43 @@ class _Mask:
         shown = {}
         for name, value in list(members.items())[:_WIDEST]:
             hides = secret or _is_secret(name)
-            shown[str(self.text(name, _DEEPEST))] = self._value(value, depth + 1, secret=hides)
+            shown[_words(name)] = self._value(value, depth + 1, secret=hides)
         return shown
 
     def _leaf(self, value: Any, depth: int, *, secret: bool) -> Any:
         text = str(value)
         if secret:
-            token = _read_token(text) if depth < _DEEPEST else None
+            token = _read_token(text)
             return shortened(_clean(text)) if token is None else self._value(token, depth + 1)
         is_number = isinstance(value, int) and abs(value) < 1 << 63
         is_number = is_number or (isinstance(value, float) and math.isfinite(value))
         return value if is_number else self.text(text, depth)
 
-    def _address(self, text: str) -> str:
-        try:
-            parts = urlsplit(text)
-            shown = {
-                name: shortened(value) if _is_secret(name) else value
-                for name, value in parse_qsl(parts.query, keep_blank_values=True)
-            }
-            host = parts.netloc.rpartition("@")[2]
-            told = parts._replace(netloc=host, query=urlencode(shown, safe=_CUT), fragment="")
-            return _OPAQUE.sub(lambda found: shortened(found[0]), told.geturl())
-        except ValueError:
-            return shortened(text)
+
+def _address(text: str) -> str:
+    """Return a URL without its user and fragment, and with its query masked."""
+    try:
+        parts = urlsplit(_clean(text))
+        shown = [
+            (name, shortened(value) if _is_secret(name) else value)
+            for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        ]
+        host, query = parts.netloc.rpartition("@")[2], urlencode(shown, safe=_CUT)
+        return _words(parts._replace(netloc=host, query=query, fragment="").geturl())
+    except ValueError:
+        return shortened(_clean(text))
+
+
+def _words(text: str) -> str:
+    """Return a text of no form, without what is opaque in it or follows a name that hides it."""
+    text = _OPAQUE.sub(lambda found: shortened(found[0]), _clean(text))
+    told = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}{_CUT} ({len(text)})"
+    return _PAIR.sub(_masked_pair, told)
+
+
+def _masked_pair(found: re.Match[str]) -> str:
+    name, between, value = found.groups()
+    return name + between + (shortened(value) if _is_secret(name) else value)
 
 
 def _is_secret(name: str) -> bool:
@@ -140,10 +153,6 @@ def _read_json(text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | list) else None
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}{_CUT} ({len(text)})"
 
 
 def _clean(text: str) -> str:
