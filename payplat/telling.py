@@ -6,6 +6,7 @@ from typing import Any
 from payplat import money
 from payplat.errors import InvalidRequest
 from payplat.explanation import Language
+from payplat.masking import shortened
 from payplat.purchase import Order
 
 # By the first of these names that is here: "queried paid", "queried".
@@ -171,7 +172,7 @@ _ACTORS = {
     "relay": ("payplat", "payplat"),
     "operator": ("an operator", "运营人员"),
 }
-_LONGEST = 200
+_LONGEST, _LONGEST_WORD = 200, 64
 
 # Of each field that can differ: to which check it belongs. What is not named is about the order itself.
 _CHECK_OF = {
@@ -247,7 +248,7 @@ class _Values(dict[str, str]):
         self, order: Order, what: str, actor: str, detail: Mapping[str, Any], language: int
     ) -> None:
         named = ((name, str(value)) for name, value in detail.items() if value is not None)
-        super().__init__((name, value[:_LONGEST]) for name, value in named)
+        super().__init__((name, _readable(value)) for name, value in named)
         unset = ("the store's price", "商店定价")[language]
         amount, currency = detail.get("amount"), detail.get("currency") or order.currency
         self["what"], self["by"] = what, _ACTORS.get(actor, (actor, actor))[language]
@@ -259,6 +260,12 @@ class _Values(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         return "…"
+
+
+def _readable(value: str) -> str:
+    """Return a value as people read it: a purchase token is also a transaction's id, and no sentence."""
+    is_opaque = len(value) > _LONGEST_WORD and " " not in value
+    return shortened(value) if is_opaque else value[:_LONGEST]
 
 
 def _price(amount: Any, currency: Any) -> str:
