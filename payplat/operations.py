@@ -230,7 +230,7 @@ async def _resend_all(
 ) -> int:
     """Send them again, with a bar on a terminal that shows how much of the time was looked through."""
     since, until = span
-    with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
+    with Progress(console=out, transient=True, disable=not out.is_interactive) as progress:
         bar = progress.add_task("0 deliveries", total=until - since)
 
         def advance(count: int, at: int) -> None:

@@ -57,7 +57,8 @@ class Timeline:
         moments += _untold(evidence, moments)
         moments.sort(key=lambda moment: moment.at)
         messages = {row.sha256: row for row in evidence}
-        return [_entry(order, moment, messages) for moment in moments]
+        # A message is shown once: where it was spoken of last, which is what came of it.
+        return [_entry(order, moment, messages) for moment in reversed(moments)][::-1]
 
 
 def _attempts(work: Table, key: Any, name: Any, order: Order) -> Any:
@@ -86,7 +87,7 @@ def _untold(evidence: Rows, moments: Sequence[_Moment]) -> Iterator[_Moment]:
 
 
 def _entry(order: Order, moment: _Moment, messages: dict[str, Row[Any]]) -> dict[str, Any]:
-    """Return a moment as it is told; each message is shown where it is spoken of first."""
+    """Return a moment as it is told, with its message, which is taken from ``messages``."""
     at, what, actor, detail = moment
     row = messages.pop(detail.get("evidence", ""), None)
     return {

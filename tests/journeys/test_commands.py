@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from payplat import deliveries, seam
+from payplat import deliveries, seam, terminal
 from payplat.api_keys import ApiKeys
 from payplat.audit import RecordedAct, list_acts
 from payplat.deliveries import Ended, resend_all
@@ -138,7 +138,25 @@ async def test_keys_are_made_shown_and_ended(client, stage, command, typed):
     theirs = (await fresh.find(successor)).key_id
     acts = [(act.act, act.subject) for act in await done(stage)]
     assert acts == [("revoke_key", theirs), ("rotate_key", ours), ("create_key", ours)]
-    assert not any(secret in str(await done(stage)) for secret in (made[-64:], successor[-64:]))
+    told = str(await done(stage))
+    assert not any(secret in told for secret in (made[-64:], successor[-64:]))
+
+
+@on_sqlite
+async def test_a_bar_shows_how_far_it_is(stage, order, typed, monkeypatch):
+    """On a terminal a bar counts the deliveries while batch after batch is sent again; elsewhere there is none."""
+    await exhausted(stage, order, [seam.now() - n * seam.SECOND for n in range(3)])
+    monkeypatch.setattr(deliveries, "_BATCH", 1)
+    since = written(seam.now() - 60 * MINUTE)
+    many = ("deliveries", "resend", "--status", "exhausted", "--since", since)
+    monkeypatch.setattr(terminal.out, "_force_terminal", True)
+    monkeypatch.setattr(terminal.out, "is_interactive", True)
+    shown = (await typed(*many)).stdout
+    assert re.search(r"6 deliveries .*━.* \d+%", shown)
+    assert "6 deliveries are due again\n" in shown
+    monkeypatch.setattr(terminal.out, "_force_terminal", False)
+    monkeypatch.setattr(terminal.out, "is_interactive", False)
+    assert (await typed(*many)).stdout == "0 deliveries are due again\n"
 
 
 @pytest.mark.parametrize("lost", [0, 1])
