@@ -8,14 +8,15 @@ import pytest
 
 from payplat import seam
 from payplat.audit import list_acts
+from payplat.errors import Conflict
 from payplat.events import Events
+from payplat.lanes import LEASE
+from payplat.reconcile import QUEUE
 from payplat.terminal import operator
 from tests.doors import apple, google
 from tests.ledger.build import in_world
 from tests.ledger.test_lost_commit import replies_lost
 from tests.processes import run, run_here
-
-MARKS = {"passed": "✓", "failed": "✗", "not_stated": "–", "not_reached": "·"}
 
 
 @pytest.fixture
@@ -72,6 +73,14 @@ async def check(client, order_no: str) -> None:
     await client.stage.platform.reconciler.verify(await client.stage.platform.orders.get(order_no))
 
 
+class Later(seam.World):
+    """A world whose clock is ahead."""
+
+    def now(self) -> int:
+        """The real time and more."""
+        return super().now() + 2000 * seam.SECOND
+
+
 async def test_each_question_is_told_with_its_outcome(client, stage):
     """Unpaid, no answer, not understood, paid: a line each, with its milliseconds, before what follows from it."""
     stage.alipay.faults.notification(drop=True)
@@ -108,14 +117,6 @@ async def test_a_question_is_told_once(client, lost):
 async def test_an_order_that_expires_shows_both_questions(client, stage, monkeypatch):
     """Before the order is closed there Alipay is asked, and afterwards again."""
     order_no = await client.entered()
-
-    class Later(seam.World):
-        """A world whose clock is ahead."""
-
-        def now(self) -> int:
-            """The real time and more."""
-            return super().now() + 1000 * seam.SECOND
-
     monkeypatch.setattr(seam, "world", Later())
     await check(client, order_no)
     assert await outcomes(client, order_no) == ["unpaid", "closed"]
@@ -126,6 +127,19 @@ async def test_an_order_that_expires_shows_both_questions(client, stage, monkeyp
         "not_stated",
         "passed",
     ]
+
+
+async def test_where_only_the_clock_answers_nobody_was_asked(client, stage, monkeypatch):
+    """A store's order that ends without a purchase is closed, and no question is told that nobody put."""
+    order_no = (await client.create(channel="google")).json["order_no"]
+    monkeypatch.setattr(seam, "world", Later())
+    await client.stage.platform.database.transaction(
+        lambda c: c.exec_driver_sql("UPDATE orders SET next_check_at=1")
+    )
+    (row,) = await QUEUE.claim(stage.platform.database, "google", limit=1, lease=LEASE)
+    await stage.platform.reconciler.check(row)
+    told = (await client.order(order_no))["timeline"]
+    assert [line["what"] for line in told] == ["opened", "closed"]
 
 
 async def test_a_notice_is_shown_masked_with_its_checks(client, stage):
@@ -260,7 +274,7 @@ async def test_only_one_asks(client, stage):
     await client.stage.platform.database.transaction(
         lambda c: c.exec_driver_sql("UPDATE orders SET lease_token='another'")
     )
-    with pytest.raises(Exception, match="just now"):
+    with pytest.raises(Conflict, match="just now"):
         await check(client, order_no)
     assert await outcomes(client, order_no) == []
 
