@@ -112,7 +112,8 @@ class Case:
 
     def give_back(self, actor: str) -> None:
         """Owe a held order's money to its payer."""
-        self._owe("refund", actor, "due")
+        # The provider is told the cause as the refund's name: the same one, whoever orders it.
+        self._owe("refund", "operator", "due")
         line = timeline_row(self.order, self.now, "refund_ordered", actor, {})
         self.writes.timeline.append(line)
 

@@ -48,8 +48,6 @@ class _Mask:
 
     def text(self, text: str, depth: int) -> Any:
         """Return a text as what it holds: an object, a token, a form, an address, or only words."""
-        if depth >= _DEEPEST:
-            return _CUT
         if (read := _read(text)) is not None:
             return self._value(read, depth + 1)
         return _address(text) if re.match(r"https?://", text) else _words(text)

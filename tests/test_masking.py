@@ -112,6 +112,17 @@ def test_what_is_large_deep_or_odd(raw):
     assert len(seen) < 20_000
 
 
+def test_only_so_many_levels_and_leaves_are_shown():
+    """What lies deeper, and what comes after many others, is an ellipsis."""
+    deep = masked(b"[" * 40 + b"]" * 40)
+    levels = 0
+    while isinstance(deep, list):
+        deep, levels = deep[0], levels + 1
+    assert (deep, levels < 20) == ("…", True)
+    rows = masked(json.dumps([list(range(50))] * 50).encode())
+    assert (rows[0][0], rows[-1]) == (0, "…")
+
+
 WRAPPED = [
     lambda inner: {"plain": inner},
     lambda inner: [1, inner],

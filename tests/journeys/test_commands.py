@@ -143,6 +143,16 @@ async def test_keys_are_made_shown_and_ended(client, stage, command, typed):
 
 
 @on_sqlite
+async def test_one_delivery_is_sent_again(stage, order, typed):
+    """By its id, and on record; one that has not ended is refused, and leaves no record."""
+    await exhausted(stage, order, [seam.now()])
+    assert (await typed("deliveries", "resend", "1")).stdout == "delivery 1 is due again\n"
+    assert (await typed("deliveries", "resend", "3")).returncode == 1
+    assert len(await due(stage)) == 1
+    assert [(act.act, act.subject) for act in await done(stage)] == [("resend", "delivery 1")]
+
+
+@on_sqlite
 async def test_a_bar_shows_how_far_it_is(stage, order, typed, monkeypatch):
     """On a terminal a bar counts the deliveries while batch after batch is sent again; elsewhere there is none."""
     await exhausted(stage, order, [seam.now() - n * seam.SECOND for n in range(3)])
