@@ -116,6 +116,11 @@ async def list_keys(database: Database) -> Sequence[Row[Any]]:
     return (await database.read(lambda c: c.execute(wanted))).all()
 
 
+def id_of(text: str) -> str:
+    """Return the id of a key, which may be shown."""
+    return text.removeprefix(PREFIX).partition("_")[0]
+
+
 def _digest(text: str) -> str:
     """256 random bits need no slow hash."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -19,6 +19,13 @@ def difference(order: Order, verdict: Verdict, *, is_repeat: bool = False) -> st
     return next(differs, "" if is_repeat else verdict.objection)
 
 
+def compared(order: Order, verdict: Verdict) -> list[str]:
+    """Return which of amount and product there was something to compare with."""
+    has_amount = verdict.states_payment and order.amount is not None
+    known = {"product": verdict.product is not None, "amount": has_amount}
+    return [name for name, is_known in known.items() if is_known]
+
+
 Pairs = dict[str, tuple[Any, Any]]
 
 

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from payplat import life, schema
+from payplat.commands_events import events_cli
+from payplat.commands_operators import operators_cli
+from payplat.commands_orders import orders_cli
 from payplat.database import database_of
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
@@ -17,10 +20,8 @@ from payplat.operations import (
     duties_cli,
     endpoints_cli,
     keys_cli,
-    orders_cli,
     trigger,
 )
-from payplat.operator_commands import operators_cli
 from payplat.processes import Supervisor
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings
@@ -41,7 +42,15 @@ cli = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for group in (deliveries_cli, duties_cli, endpoints_cli, keys_cli, operators_cli, orders_cli):
+for group in (
+    deliveries_cli,
+    duties_cli,
+    endpoints_cli,
+    events_cli,
+    keys_cli,
+    operators_cli,
+    orders_cli,
+):
     cli.add_typer(group)
 cli.command()(trigger)
 

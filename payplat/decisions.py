@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from payplat import seam
-from payplat.checks import difference
+from payplat.checks import compared, difference
 from payplat.purchase import LatePolicy, Notice, Order, Refund, Source, State, Status, Verdict
 from payplat.refunds import KnownRefund, RefundBook, mark_key
 from payplat.rows import (
@@ -58,6 +58,7 @@ class Case:
     """One order while verdicts are applied to it: a later verdict sees what an earlier one did.
 
     ``events`` holds type and cause of the events that exist; only reversals and notices need to know.
+    ``compared`` is what of amount and product the present verdict could be compared in.
     """
 
     order: Order
@@ -68,10 +69,12 @@ class Case:
     now: int
     writes: Writes
     events: set[tuple[str, str]] = field(default_factory=set)
+    compared: list[str] = field(default_factory=list)
 
     def settle(self, verdict: Verdict, owner: str | None) -> Settled:
         """Apply ``verdict``; ``owner`` is the order that its transaction has paid already, if any."""
         is_repeat = verdict.transaction_key == self.transaction_key
+        self.compared = compared(self.order, verdict)
         differs = difference(self.order, verdict, is_repeat=is_repeat)
         differs = differs or self._contradiction(verdict, owner)
         if differs:
@@ -109,7 +112,8 @@ class Case:
 
     def give_back(self, actor: str) -> None:
         """Owe a held order's money to its payer."""
-        self._owe("refund", actor, "due")
+        # The provider is told the cause as the refund's name: the same one, whoever orders it.
+        self._owe("refund", "operator", "due")
         line = timeline_row(self.order, self.now, "refund_ordered", actor, {})
         self.writes.timeline.append(line)
 
@@ -312,7 +316,8 @@ class Case:
         self.writes.alerts.append(self._line(what, verdict, detail))
 
     def _line(self, what: str, verdict: Verdict, detail: Values) -> Values:
-        proof = {"evidence": verdict.evidence.sha256, "verifier": verdict.verifier}
+        proof: Values = {"evidence": verdict.evidence.sha256, "verifier": verdict.verifier}
+        proof |= {"compared": self.compared} if self.compared else {}
         note = {"note": verdict.note} if verdict.note else {}
         actor = verdict.evidence.source.value
         return timeline_row(self.order, self.now, what, actor, {**detail, **note, **proof})

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -24,7 +24,7 @@ from payplat.attempts import Attempt, Record, record, try_again
 from payplat.database import Database
 from payplat.endpoints import Endpoint, is_open, pause
 from payplat.errors import Conflict, NoAnswer
-from payplat.events import first_event_id
+from payplat.events import first_event_id, made_at
 from payplat.lanes import Lane
 from payplat.leases import Queue
 from payplat.models import DELIVERIES, DUTIES, EVENTS
@@ -196,11 +196,18 @@ async def resend(database: Database, delivery_id: int, actor: str) -> None:
 
 
 async def resend_all(
-    database: Database, status: Ended, since: int, until: int, endpoint: str | None, actor: str
+    database: Database,
+    status: Ended,
+    since: int,
+    until: int,
+    endpoint: str | None,
+    actor: str,
+    advance: Callable[[int, int], None] = lambda _count, _at: None,
 ) -> int:
     """Make the deliveries of that ``status`` due again, all or those to ``endpoint``; return how many.
 
-    They are of events made from ``since`` until before ``until`` (microseconds, UTC); each transaction takes a batch.
+    They are of events made from ``since`` until before ``until`` (microseconds, UTC); each transaction takes a batch,
+    after which ``advance`` gets how many they are so far, and the time of the last event.
     """
     count, position = 0, first_event_id(since)
     to_it = [] if endpoint is None else [DELIVERIES.c.endpoint == endpoint]
@@ -208,6 +215,7 @@ async def resend_all(
         position = event_ids[-1]
         chosen = [DELIVERIES.c.event_id.in_(event_ids), *to_it]
         count += await _resend(database, chosen, [status], actor)
+        advance(count, made_at(position))
     return count
 
 

@@ -116,12 +116,13 @@ def _outcome(row: Row[Any], attempt: Attempt) -> Record:
     if attempt.ok:
         return Record("duty_id", {"status": "done", "done_at": seam.now()})
     failures = row.failures + 1
-    due_at = BACKOFF.due_after(failures, seam.now())
+    due_at, told = BACKOFF.due_after(failures, seam.now()), {"duty": row.what}
     if due_at is None:
         log.error("duty exhausted", order_no=row.order_no, what=row.what)
-        return Record("duty_id", {"status": "exhausted", "failures": failures}, "duty_exhausted")
+        exhausted = {"status": "exhausted", "failures": failures}
+        return Record("duty_id", exhausted, "duty_exhausted", told)
     overdue = _overdue(row, attempt)
-    return Record("duty_id", {"due_at": due_at, "failures": failures}, overdue, {"duty": row.what})
+    return Record("duty_id", {"due_at": due_at, "failures": failures}, overdue, told)
 
 
 def _overdue(row: Row[Any], attempt: Attempt) -> str:

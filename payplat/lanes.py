@@ -32,7 +32,7 @@ class Lane:
         database: Database,
         queue: Queue,
         name: str | None,
-        perform: Callable[[Row[Any]], Awaitable[None]],
+        perform: Callable[[Row[Any]], Awaitable[object]],
         *,
         slots: int = 16,
         poll: float = 1.0,

@@ -1,37 +1,33 @@
-"""What operators do by hand: deliveries and duties again, endpoints paused and resumed, held orders decided."""
+"""What operators do by hand: deliveries and duties again, endpoints paused and resumed, keys, test events."""
 
-import json
-import os
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
+from rich.progress import Progress
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import api_keys, app, duties, endpoints, seam
 from payplat.attempts import Attempt
+from payplat.audit import Act, record
 from payplat.clients import Scope
 from payplat.database import Database
 from payplat.deliveries import Ended, list_deliveries, resend, resend_all
-from payplat.explanation import Explanations, Language
-from payplat.handlers.orders import order_answer
-from payplat.orders import Orders, list_orders
 from payplat.outbound import Counterpart
-from payplat.purchase import Order, Status
+from payplat.seam import rfc3339
 from payplat.settings import Settings
 from payplat.terminal import (
     AsJson,
     ConfigFile,
     configured,
     fail,
+    operator,
     out,
-    print_json,
     print_rows,
+    put_on_record,
     run,
     time_option,
     with_database,
 )
-from payplat.timeline import Timeline
 from payplat.trigger import made_up_order, read_order
 from payplat.trigger import trigger as send_test_event
 
@@ -40,12 +36,9 @@ deliveries_cli = typer.Typer(
 )
 duties_cli = typer.Typer(name="duties", help="What is owed to providers.", no_args_is_help=True)
 endpoints_cli = typer.Typer(name="endpoints", help="Where merchants learn.", no_args_is_help=True)
-orders_cli = typer.Typer(
-    name="orders",
-    help="Orders: where they are, and what becomes of held ones.",
-    no_args_is_help=True,
-)
 keys_cli = typer.Typer(name="keys", help="API keys of the apps' backends.", no_args_is_help=True)
+DutyId = Annotated[int, typer.Argument(help="The duty's id.")]
+KeyId = Annotated[str, typer.Argument(help="The key's id: what stands between its underscores.")]
 EndpointName = Annotated[str, typer.Argument(help="Which one: app/name.")]
 
 
@@ -75,7 +68,7 @@ def deliveries_resend(
     if delivery is not None:
         if status or since or until or endpoint:
             fail("name one delivery, or a status and a time, not both", 2)
-        run(with_database(settings, lambda d: resend(d, delivery, "operator")))
+        run(with_database(settings, lambda d: _resend(d, delivery)))
         out.print(f"delivery {delivery} is due again")
         return
     if status is None or since is None:
@@ -83,9 +76,7 @@ def deliveries_resend(
     if endpoint is not None:
         _require_endpoint(settings, endpoint)
     span = (since, until or seam.now())
-    count = run(
-        with_database(settings, lambda d: resend_all(d, status, *span, endpoint, "operator"))
-    )
+    count = run(with_database(settings, lambda d: _resend_all(d, status, span, endpoint)))
     out.print(f"{count} deliveries are due again")
 
 
@@ -102,10 +93,15 @@ def duties_list(
 
 
 @duties_cli.command("resend")
-def duties_resend(duty: int, config: ConfigFile = None) -> None:
+def duties_resend(duty: DutyId, config: ConfigFile = None) -> None:
     """Try an exhausted duty again."""
     settings, _ = configured(config)
-    run(with_database(settings, lambda d: duties.resend(d, duty, "operator")))
+
+    async def body(database: Database) -> None:
+        await duties.resend(database, duty, operator())
+        await put_on_record(database, "resend", f"duty {duty}")
+
+    run(with_database(settings, body))
     out.print(f"duty {duty} is due again")
 
 
@@ -123,7 +119,13 @@ def keys_create(
     if app_name not in settings.apps:
         fail(f"there is no [apps.{app_name}]", 2)
     scopes = scope or list(Scope)
-    _show(run(with_database(settings, lambda d: api_keys.create(d, app_name, scopes, note[:191]))))
+
+    async def body(database: Database) -> str:
+        key = await api_keys.create(database, app_name, scopes, note[:191])
+        await put_on_record(database, "create_key", api_keys.id_of(key), app=app_name, note=note)
+        return key
+
+    _show(run(with_database(settings, body)))
 
 
 @keys_cli.command("list")
@@ -136,20 +138,31 @@ def keys_list(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 @keys_cli.command("rotate")
 def keys_rotate(
-    key_id: str,
+    key_id: KeyId,
     config: ConfigFile = None,
     overlap: Annotated[float, typer.Option(min=0, help="Hours for which both are good.")] = 24,
 ) -> None:
     """Print a new key like this one, which ends after the overlap."""
     settings, _ = configured(config)
-    _show(run(with_database(settings, lambda d: api_keys.rotate(d, key_id, overlap * 3600))))
+
+    async def body(database: Database) -> str:
+        key = await api_keys.rotate(database, key_id, overlap * 3600)
+        await put_on_record(database, "rotate_key", key_id, successor=api_keys.id_of(key))
+        return key
+
+    _show(run(with_database(settings, body)))
 
 
 @keys_cli.command("revoke")
-def keys_revoke(key_id: str, config: ConfigFile = None) -> None:
+def keys_revoke(key_id: KeyId, config: ConfigFile = None) -> None:
     """End a key now."""
     settings, _ = configured(config)
-    run(with_database(settings, lambda d: api_keys.end(d, key_id, seam.now())))
+
+    async def body(database: Database) -> None:
+        await api_keys.end(database, key_id, seam.now())
+        await put_on_record(database, "revoke_key", key_id)
+
+    run(with_database(settings, body))
     out.print(f"key {key_id} has ended; processes forget it within {api_keys.FRESH} seconds")
 
 
@@ -186,10 +199,11 @@ def endpoints_pause(endpoint: EndpointName, config: ConfigFile = None) -> None:
     settings, _ = configured(config)
     _require_endpoint(settings, endpoint)
 
-    async def body(database: Database) -> None:
-        await database.transaction(lambda c: endpoints.pause(c, database, endpoint, "operator"))
+    async def both(connection: AsyncConnection, database: Database) -> None:
+        await endpoints.pause(connection, database, endpoint, operator())
+        await record(connection, Act(operator(), "pause", endpoint))
 
-    run(with_database(settings, body))
+    run(with_database(settings, lambda d: d.transaction(lambda c: both(c, d))))
     out.print(f"{endpoint} is paused")
 
 
@@ -197,77 +211,39 @@ def endpoints_pause(endpoint: EndpointName, config: ConfigFile = None) -> None:
 def endpoints_resume(endpoint: EndpointName, config: ConfigFile = None) -> None:
     """Send what waits for a paused endpoint, the longest due first."""
     settings, _ = configured(config)
-    run(with_database(settings, lambda d: endpoints.resume(d, endpoint)))
+
+    async def body(database: Database) -> None:
+        await endpoints.resume(database, endpoint)
+        await put_on_record(database, "resume", endpoint)
+
+    run(with_database(settings, body))
     out.print(f"{endpoint} is open")
 
 
-@orders_cli.command("list")
-def orders_list(
-    config: ConfigFile = None,
-    status: Annotated[Status | None, typer.Option(help="How they stand.")] = None,
-    receiver: Annotated[str | None, typer.Option(help="Whose they are.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """List the newest orders."""
-    settings, _ = configured(config)
-    rows = run(with_database(settings, lambda d: list_orders(d, status, receiver, limit)))
-    names = ("order_no", "status", "channel", "product_id", "amount", "currency", "receiver")
-    print_rows(rows, names, as_json=as_json)
+async def _resend(database: Database, delivery: int) -> None:
+    await resend(database, delivery, operator())
+    await put_on_record(database, "resend", f"delivery {delivery}")
 
 
-@orders_cli.command("show")
-def orders_show(
-    order_no: str,
-    config: ConfigFile = None,
-    lang: Annotated[Language | None, typer.Option(help="Otherwise your locale's.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Tell why an order is where it is, what happens next and when, and what has happened to it."""
-    settings, _ = configured(config)
-    order, explanation, moments = run(with_database(settings, lambda d: _story(d, order_no)))
-    if as_json:
-        print_json({**order_answer(order), "explanation": explanation, "timeline": moments})
-        return
-    language = lang or (Language.ZH if os.environ.get("LANG", "").startswith("zh") else Language.EN)
-    out.print(explanation[language], highlight=False, soft_wrap=True, markup=False)
-    table = Table("at", "what", "by", "detail")
-    for moment in moments:
-        detail = json.dumps(moment["detail"], ensure_ascii=False) if moment["detail"] else ""
-        table.add_row(moment["at"], moment["what"], moment["actor"], Text(detail))
-    out.print(table)
+async def _resend_all(
+    database: Database, status: Ended, span: tuple[int, int], endpoint: str | None
+) -> int:
+    """Send them again, with a bar on a terminal that shows how much of the time was looked through."""
+    since, until = span
+    with Progress(console=out, transient=True, disable=not out.is_interactive) as progress:
+        bar = progress.add_task("0 deliveries", total=until - since)
 
+        def advance(count: int, at: int) -> None:
+            progress.update(bar, completed=at - since, description=f"{count} deliveries")
 
-@orders_cli.command("release")
-def orders_release(order_no: str, config: ConfigFile = None) -> None:
-    """Deliver an order that is held because it was paid too late."""
-    settings, _ = configured(config)
-    run(with_database(settings, lambda d: _orders(d, settings).release(order_no, "operator")))
-    out.print(f"order {order_no} is paid and on its way")
-
-
-@orders_cli.command("refund")
-def orders_refund(order_no: str, config: ConfigFile = None) -> None:
-    """Give back the money of an order that is held because it was paid too late."""
-    settings, _ = configured(config)
-    run(with_database(settings, lambda d: _orders(d, settings).give_back(order_no, "operator")))
-    out.print(f"the money of order {order_no} is on its way back")
-
-
-async def _story(
-    database: Database, order_no: str
-) -> tuple[Order, dict[str, str], list[dict[str, Any]]]:
-    order = await Orders(database, {}).get(order_no)
-    told = await Explanations(database).explain(order)
-    return order, told, await Timeline(database).read(order)
+        count = await resend_all(database, status, since, until, endpoint, operator(), advance)
+    detail = {"status": status, "since": rfc3339(since), "until": rfc3339(until), "count": count}
+    await put_on_record(database, "resend_all", endpoint or "deliveries", **detail)
+    return count
 
 
 def _show(key: str) -> None:
     out.print(key, highlight=False, soft_wrap=True)
-
-
-def _orders(database: Database, settings: Settings) -> Orders:
-    return Orders(database, app.terms_of(settings))
 
 
 async def _send_test_event(

@@ -4,30 +4,32 @@ So is what a client submitted while the provider could not tell, whatever has be
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, select, true
+from sqlalchemy import Row, exists, insert, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
 from payplat.errors import (
+    Conflict,
     NotAccepted,
     NotAuthentic,
     PayplatError,
     ProviderError,
     ProviderRefused,
 )
+from payplat.inquiry import Inquiry, Question
 from payplat.lanes import LEASE, Lane
 from payplat.leases import Queue
-from payplat.models import ORDERS
+from payplat.models import ORDERS, TIMELINE
 from payplat.orders import Orders
 from payplat.provider import EXPIRY_MARGIN, Provider
 from payplat.purchase import Evidence, Order, Source, State, Status, Verdict
 from payplat.retry import Backoff
-from payplat.rows import order_of
+from payplat.rows import Values, order_of
 
 log = structlog.get_logger("payplat")
 # No status is left out: only where there is something to ask does an order have a next check.
@@ -67,15 +69,34 @@ class Reconciler:
         Nobody waits longer than ``_PATIENCE`` seconds, and an order is asked about by one at a time, not more often than
         every ``_FRESH`` seconds; its schedule stays as it is.
         """
-        provider = self._providers.get(order.channel)
-        has_answer = provider is not None and (provider.knows_orders or order.waits)
-        if order.status is not Status.PENDING or not has_answer or len(self._looks) >= _MOST_LOOKS:
+        is_pending = order.status is Status.PENDING
+        if not is_pending or not self._has_answer(order) or len(self._looks) >= _MOST_LOOKS:
             return order
         look = asyncio.create_task(self._refresh(order))
         self._looks.add(look)
         look.add_done_callback(self._looks.discard)
         await asyncio.wait([look], timeout=_PATIENCE)
         return await self._orders.get(order.order_no)
+
+    async def verify(self, order: Order) -> Sequence[Question]:
+        """Ask about the order now, for an operator, settle what comes, and return what was asked.
+
+        Nothing is asked where there is nothing to learn. Raises Conflict while another one asks, or when the channel is
+        not open.
+        """
+        if order.channel not in self._providers:
+            raise Conflict(f"The order's channel {order.channel} is not open.")
+        is_open = order.status is Status.PENDING or order.waits
+        if not is_open or not self._has_answer(order):
+            return []
+        taken = await QUEUE.take(self._database, order.order_no, LEASE, true())
+        if taken is None:
+            raise Conflict("The provider is being asked about this order just now.")
+        return await self.check(*taken)
+
+    def _has_answer(self, order: Order) -> bool:
+        provider = self._providers.get(order.channel)
+        return provider is not None and (provider.knows_orders or order.waits)
 
     async def _refresh(self, order: Order) -> None:
         checked, fresh = ORDERS.c.checked_at, seam.now() - _FRESH * seam.SECOND
@@ -95,27 +116,34 @@ class Reconciler:
         if self._looks:
             await asyncio.wait(self._looks)
 
-    async def check(self, row: Row[Any], due_at: int = 0) -> None:
+    async def check(self, row: Row[Any], due_at: int = 0) -> Sequence[Question]:
         """Ask about a claimed order and settle what comes; while it stays pending, set its next check.
 
-        A check before its time leaves the order's schedule as it is: ``due_at`` stands.
+        A check before its time leaves the order's schedule as it is: ``due_at`` stands. Return what was asked.
         """
         order = order_of(row)
+        inquiry = Inquiry(self._providers[order.channel], order)
         waiting = await self._orders.waiting.of(order) if order.waits else []
         # No answer is no verdict: what could not be asked stays as it is.
-        is_open = not all([await self._examine(order, evidence) for evidence in waiting])
+        is_open = not all([await self._examine(inquiry, order, evidence) for evidence in waiting])
         if not waiting and order.status is Status.PENDING:
-            await self._look(order)
+            await self._look(inquiry, order)
         await seam.reach("before_postpone")
-        await self._database.transaction(
-            lambda c: self._postpone(c, row, order, due_at, is_open=is_open)
-        )
 
-    async def _examine(self, order: Order, evidence: Evidence) -> bool:
+        async def body(connection: AsyncConnection) -> None:
+            is_pending = await _tell(connection, order, inquiry.questions) == Status.PENDING
+            values = self._postponed(order, due_at, is_open, is_pending)
+            # Settling took the lease token away, unless evidence waits; then this changes nothing.
+            await QUEUE.release(connection, row, values)
+
+        await self._database.transaction(body)
+        return inquiry.questions
+
+    async def _examine(self, inquiry: Inquiry, order: Order, evidence: Evidence) -> bool:
         """Ask about one piece of evidence; return whether that is the end of it."""
         reason = ""
         try:
-            verdict = await self._providers[order.channel].verify(order, evidence)
+            verdict = await inquiry.verify(evidence)
             if verdict.state is State.PENDING:
                 return False
             await self._settle(verdict)
@@ -129,9 +157,9 @@ class Reconciler:
         await self._orders.waiting.answered(order, evidence, reason)
         return True
 
-    async def _look(self, order: Order) -> None:
+    async def _look(self, inquiry: Inquiry, order: Order) -> None:
         try:
-            await self._settle(await self._ask(order))
+            await self._settle(await self._ask(inquiry, order))
         except ProviderError as error:
             log.warning("check failed", order_no=order.order_no, reason=str(error))
 
@@ -139,43 +167,31 @@ class Reconciler:
         await self._orders.settle(verdict)
         self._wake()
 
-    async def _ask(self, order: Order) -> Verdict:
-        provider = self._providers[order.channel]
+    async def _ask(self, inquiry: Inquiry, order: Order) -> Verdict:
         await seam.reach("before_ask")
-        verdict = await provider.verify(order, _NOTHING)
+        verdict = await inquiry.verify(_NOTHING)
         await seam.reach("after_ask")
         if verdict.state is State.PENDING and seam.now() > order.expires_at + EXPIRY_MARGIN:
             # A payment may win against the close, so the answer that counts comes after it.
             await seam.reach("before_close")
-            await provider.close(order)
+            await inquiry.close()
             await seam.reach("after_close")
-            verdict = await provider.verify(order, _NOTHING)
+            verdict = await inquiry.verify(_NOTHING)
         return verdict
 
-    async def _postpone(
-        self,
-        connection: AsyncConnection,
-        row: Row[Any],
-        order: Order,
-        due_at: int,
-        *,
-        is_open: bool,
-    ) -> None:
-        # Settling took the lease token away, unless evidence waits; then this changes nothing.
-        status = select(ORDERS.c.status).where(ORDERS.c.order_no == order.order_no)
-        is_pending = (await connection.execute(status)).scalar() == Status.PENDING
+    def _postponed(self, order: Order, due_at: int, is_open: bool, is_pending: bool) -> Values:  # noqa: FBT001 - private
+        """Return how an order's checks stand after one, while evidence is ``is_open`` or the order ``is_pending``."""
         now = seam.now()
         is_early = due_at > now
         checks = order.checks + (not is_early)
         next_check_at = due_at if is_early else self._next(order, checks, is_open)
-        values = {
+        return {
             "next_check_at": next_check_at if is_open or is_pending else None,
             "checks": checks,
             "checked_at": now,
             "waits": int(is_open),
             "lease_token": None,
         }
-        await QUEUE.release(connection, row, values)
 
     def _next(self, order: Order, checks: int, is_open: bool) -> int:  # noqa: FBT001 - private
         now, closing = seam.now(), order.expires_at + EXPIRY_MARGIN + seam.SECOND
@@ -183,6 +199,25 @@ class Reconciler:
         if now < closing and not is_open and not self._providers[order.channel].knows_orders:
             return closing
         return min(due, closing) if now < closing else due
+
+
+async def _tell(
+    connection: AsyncConnection, order: Order, questions: Sequence[Question]
+) -> str | None:
+    """Write the questions into the order's timeline, once, and return how the order stands."""
+    lines = [question.line(order) for question in questions]
+    # There already, when only the reply to COMMIT was lost.
+    same = exists().where(
+        TIMELINE.c.order_no == order.order_no,
+        TIMELINE.c.what == "queried",
+        TIMELINE.c.at.in_([line["at"] for line in lines]),
+    )
+    stands = select(ORDERS.c.status, same).where(ORDERS.c.order_no == order.order_no)
+    found = (await connection.execute(stands)).first()
+    status, is_told = found or (None, True)
+    if lines and not is_told:
+        await connection.execute(insert(TIMELINE), lines)
+    return status
 
 
 def first_check(provider: Provider, backoff: Backoff, expires_at: int, now: int) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pwd
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from payplat import schema
+from payplat import audit, schema
 from payplat.configuration import read_settings
-from payplat.database import database_of
+from payplat.database import Database, database_of
 from payplat.errors import ConfigurationError, DatabaseUnavailable, PayplatError
 from payplat.registry import Doors, installed_doors
 from payplat.settings import Settings
@@ -49,6 +50,21 @@ async def with_database(settings: Settings, body: Any) -> Any:
         return await body(database)
     finally:
         await database.close()
+
+
+def operator() -> str:
+    """Return who types this, as timelines and the record of acts name him."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may have no name
+        name = str(os.getuid())
+    return f"cli:{name[:40]}"
+
+
+async def put_on_record(database: Database, act: str, subject: str, **detail: Any) -> None:
+    """Write down what the operator has just done to what."""
+    done = audit.Act(operator(), act, subject, detail)
+    await database.transaction(lambda c: audit.record(c, done))
 
 
 def read_configuration(config: Path | None) -> tuple[Settings, Doors]:

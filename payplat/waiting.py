@@ -48,7 +48,8 @@ class Waiting:
             soon = {"waits": 1, "next_check_at": due_at, "lease_token": None}
             mine = ORDERS.c.order_no == order.order_no
             await connection.execute(update(ORDERS).where(mine).values(soon))
-            line = timeline_row(order, seam.now(), "evidence_waiting", evidence.source.value, {})
+            told = {"evidence": evidence.sha256}
+            line = timeline_row(order, seam.now(), "evidence_waiting", evidence.source.value, told)
             await connection.execute(insert(TIMELINE), [line])
 
         await self._database.transaction(body)

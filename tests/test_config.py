@@ -140,6 +140,20 @@ def test_every_key_is_documented_and_every_documented_key_exists(folder):
     assert _documented() == known
 
 
+def test_every_key_has_a_comment():
+    """Above each key stands what it is for, or it belongs to a group of keys that are explained together."""
+    lines, bare = (CONFIG / "payplat.toml").read_text().splitlines(), []
+    for number, line in enumerate(lines):
+        if re.match(r"#?[a-z_]+ = ", line):
+            above = (each for each in reversed(lines[:number]) if not _is_key_or_table(each))
+            bare += [] if next(above, "").startswith("# ") else [line]
+    assert bare == []
+
+
+def _is_key_or_table(line: str) -> bool:
+    return re.match(r"#?(?:[a-z_]+ = |\[)", line) is not None
+
+
 def _is_table(section: BaseModel, field: str) -> bool:
     value = getattr(section, field)
     return isinstance(value, BaseModel) or (isinstance(value, dict) and field not in TABLES)

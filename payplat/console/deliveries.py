@@ -45,7 +45,9 @@ class Deliveries(Page):
         status = self.page_argument("status") or None
         if status is not None and status not in _STATUSES:
             raise InvalidRequest("There is no such state.", field="status")
-        wanted = Filter(status, self.page_argument("endpoint") or None, self.page_argument("type") or None)
+        wanted = Filter(
+            status, self.page_argument("endpoint") or None, self.page_argument("type") or None
+        )
         return await list_deliveries(
             self.desk.database, wanted, self.number_argument("before"), limit
         )

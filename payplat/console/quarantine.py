@@ -17,7 +17,9 @@ class Queue(Page):
 
     async def get(self) -> None:
         """Show the newest, of one kind or all, and the open proposals."""
-        page = await self.quarantine.page(self.kind, self.page_argument("after") or None, limit=_PAGE)
+        page = await self.quarantine.page(
+            self.kind, self.page_argument("after") or None, limit=_PAGE
+        )
         self.render(
             "quarantine.html",
             items=page.items,

@@ -2,8 +2,8 @@
 
 from payplat.console.base import Page
 from payplat.csv_export import to_csv
-from payplat.search import Hit, Kind, Search
 from payplat.seam import rfc3339
+from payplat.search import Hit, Kind, Search
 
 _NAMES = ("kind", "matched", "at", "order_no", "app", "channel", "status", "product_id", "quantity", "amount", "currency", "receiver")  # fmt: skip
 _PAGE, _MOST_IN_A_FILE = 50, 10_000
@@ -20,7 +20,9 @@ class SearchPage(Page):
             return
         found = await self.search.find(text, self.page_argument("before") or None, _PAGE)
         numbers = {hit.order_no for hit in found.hits if hit.order is not None}
-        if len(numbers) == 1 and all(hit.order and hit.kind is not Kind.RECEIVER for hit in found.hits):
+        if len(numbers) == 1 and all(
+            hit.order and hit.kind is not Kind.RECEIVER for hit in found.hits
+        ):
             self.redirect(f"/console/orders/{numbers.pop()}", status=303)
             return
         self.render("search.html", text=text, found=found)

@@ -87,7 +87,10 @@ def _success(
     """Yield by channel how many of a hundred orders opened in a minute are paid by now."""
     for channel in channels:
         sales = [minute.sales.get(channel) for minute in minutes]
-        yield channel, [round(100 * s.opened_paid / s.opened, 1) if s and s.opened else None for s in sales]
+        yield (
+            channel,
+            [round(100 * s.opened_paid / s.opened, 1) if s and s.opened else None for s in sales],
+        )
 
 
 def _series(chart: Chart) -> str:

@@ -11,6 +11,9 @@ from payplat.demo.name_words import CHECKED, DUTIES, FIELDS
 from payplat.demo.shop_words import ShopWords
 from payplat.words import spaced
 
+# What a player does not want to know: what came of a question or a message is told by a line of its own.
+_UNTOLD = ("queried", "evidence_kept")
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -49,7 +52,7 @@ class Narrator:
         return [
             self._moment({**line, "detail": {**answers.get(line["at"], {}), **line["detail"]}})
             for line in lines
-            if not _is_answer(line)
+            if not _is_answer(line) and line["what"] not in _UNTOLD
         ]
 
     def _moment(self, line: Json) -> Moment:

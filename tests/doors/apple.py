@@ -74,8 +74,9 @@ class Player:
         return (await self.client.order(order_no))["status"]
 
     async def told(self, order_no: str) -> list[str]:
-        """Return what the timeline tells, in order."""
-        return [line["what"] for line in (await self.client.order(order_no))["timeline"]]
+        """Return what the timeline tells, in order, without the questions."""
+        timeline = (await self.client.order(order_no))["timeline"]
+        return [line["what"] for line in timeline if line["what"] != "queried"]
 
     async def events(self, order_no: str) -> list[dict[str, Any]]:
         """Return what the merchant learns of the order."""

@@ -70,9 +70,11 @@ class Player:
         return (await self.client.order(order_no))["status"]
 
     async def told(self, order_no: str) -> list[str]:
-        """Return what the timeline tells, in order, without the attempts."""
+        """Return what the timeline tells, in order, without the attempts and the questions."""
         timeline = (await self.client.order(order_no))["timeline"]
-        return [line["what"] for line in timeline if not line["what"].endswith("_attempt")]
+        return [
+            line["what"] for line in timeline if not line["what"].endswith(("_attempt", "queried"))
+        ]
 
     async def events(self, order_no: str) -> list[dict[str, Any]]:
         """Return what the merchant learns of the order."""

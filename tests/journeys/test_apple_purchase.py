@@ -76,8 +76,8 @@ async def test_receipts_that_waited_are_settled_when_apple_is_back(player):
     await player.client.until(lambda: merchant.fulfilled[orders["paid"]])
     assert await player.client.count("events", "type='order.paid'") == 1
     assert await player.client.count("orders", "waits=0") == 3
-    paid_by = (await player.client.order(orders["paid"]))["timeline"][2]
-    assert (paid_by["what"], paid_by["actor"]) == ("paid", "verify")
+    timeline = (await player.client.order(orders["paid"]))["timeline"]
+    assert ("paid", "verify") in [(line["what"], line["actor"]) for line in timeline]
 
 
 async def hurry(player: Player, what: str) -> None:

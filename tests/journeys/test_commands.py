@@ -3,16 +3,19 @@
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from payplat import deliveries, seam
+from payplat import deliveries, seam, terminal
 from payplat.api_keys import ApiKeys
+from payplat.audit import RecordedAct, list_acts
 from payplat.deliveries import Ended, resend_all
 from payplat.models import DELIVERIES, DUTIES, EVENTS, TIMELINE
 from payplat.rows import event_rows
+from payplat.terminal import operator
 from tests.ledger.build import TERMS, Clock, in_world
 from tests.ledger.test_lost_commit import replies_lost
 from tests.processes import run, run_here
@@ -83,6 +86,13 @@ async def due(stage) -> list[tuple[str, str]]:
     return sorted((row.event_id, row.endpoint) for row in rows)
 
 
+async def done(stage) -> Sequence[RecordedAct]:
+    """What was done by command, the newest first; it was me."""
+    acts = await list_acts(stage.platform.database)
+    assert {act.operator for act in acts} <= {operator()}
+    return acts
+
+
 def written(micros: int) -> str:
     """A time as an operator types it."""
     return datetime.fromtimestamp(micros / seam.SECOND, UTC).strftime("%Y-%m-%dT%H:%MZ")
@@ -100,7 +110,9 @@ async def test_exhausted_deliveries_of_a_time_are_sent_again(client, stage, orde
     ended = await typed(*many)
     assert ended.stdout == "2 deliveries are due again\n"
     assert await due(stage) == [(i, f"default/{e}") for i in ids[1:3] for e in ("main", "stock")]
-    assert await client.count("timeline", "what='resent' AND actor='operator'") == 4
+    assert await client.count("timeline", f"what='resent' AND actor='{operator()}'") == 4
+    acts = [(act.act, act.subject, act.detail["count"]) for act in await done(stage)]
+    assert acts == [("resend_all", "deliveries", 2), ("resend_all", "default/main", 2)]
 
 
 async def test_keys_are_made_shown_and_ended(client, stage, command, typed):
@@ -122,6 +134,39 @@ async def test_keys_are_made_shown_and_ended(client, stage, command, typed):
     assert await ApiKeys(stage.platform.database).find(successor) is None
     assert (await typed("keys", "create", "--app", "nobody")).returncode == 2
     assert (await typed("keys", "revoke", "0" * 12)).returncode == 1
+    ours = found.key_id
+    theirs = (await fresh.find(successor)).key_id
+    acts = [(act.act, act.subject) for act in await done(stage)]
+    assert acts == [("revoke_key", theirs), ("rotate_key", ours), ("create_key", ours)]
+    told = str(await done(stage))
+    assert not any(secret in told for secret in (made[-64:], successor[-64:]))
+
+
+@on_sqlite
+async def test_one_delivery_is_sent_again(stage, order, typed):
+    """By its id, and on record; one that has not ended is refused, and leaves no record."""
+    await exhausted(stage, order, [seam.now()])
+    assert (await typed("deliveries", "resend", "1")).stdout == "delivery 1 is due again\n"
+    assert (await typed("deliveries", "resend", "3")).returncode == 1
+    assert len(await due(stage)) == 1
+    assert [(act.act, act.subject) for act in await done(stage)] == [("resend", "delivery 1")]
+
+
+@on_sqlite
+async def test_a_bar_shows_how_far_it_is(stage, order, typed, monkeypatch):
+    """On a terminal a bar counts the deliveries while batch after batch is sent again; elsewhere there is none."""
+    await exhausted(stage, order, [seam.now() - n * seam.SECOND for n in range(3)])
+    monkeypatch.setattr(deliveries, "_BATCH", 1)
+    since = written(seam.now() - 60 * MINUTE)
+    many = ("deliveries", "resend", "--status", "exhausted", "--since", since)
+    monkeypatch.setattr(terminal.out, "_force_terminal", True)
+    monkeypatch.setattr(terminal.out, "is_interactive", True)
+    shown = (await typed(*many)).stdout
+    assert re.search(r"6 deliveries .*━.* \d+%", shown)
+    assert "6 deliveries are due again\n" in shown
+    monkeypatch.setattr(terminal.out, "_force_terminal", False)
+    monkeypatch.setattr(terminal.out, "is_interactive", False)
+    assert (await typed(*many)).stdout == "0 deliveries are due again\n"
 
 
 @pytest.mark.parametrize("lost", [0, 1])
@@ -193,6 +238,8 @@ async def test_an_exhausted_duty_is_tried_again(client, stage, order, command, t
     ]
     listed = await typed("duties", "list", "--status", "exhausted", "--json")
     assert json.loads(listed.stdout) == []
+    (act,) = await done(stage)
+    assert (act.act, act.subject) == ("resend", f"duty {told['id']}")
     for duty in (told["id"], 999):
         refused = await typed("duties", "resend", str(duty))
         assert (refused.returncode, "no such duty" in refused.stderr) == (1, True)

@@ -28,6 +28,7 @@ from payplat.app import (
     start_worker,
     terms_of,
 )
+from payplat.audit import list_acts
 from payplat.cli import cli
 from payplat.configuration import read_settings
 from payplat.database import DEADLINE
@@ -37,6 +38,7 @@ from payplat.errors import Conflict
 from payplat.lanes import LEASE, Lane
 from payplat.registry import installed_doors
 from payplat.sweeps import UntoldOrders
+from payplat.terminal import operator
 from tests.ledger.build import Clock, in_world
 from tests.ledger.test_lost_commit import replies_lost
 from tests.wire.scripted import LOOPBACK
@@ -308,17 +310,22 @@ async def test_an_operator_pauses_and_resumes(client, stage, stock, overrides, d
     paused, is_open = json.loads((await command("endpoints", "list", "--json")).stdout)
     ((due_at,),) = await rows(stage, "SELECT due_at FROM deliveries WHERE status = 'due'")
     how = {"due": 1, "due_since": seam.rfc3339(due_at), "exhausted": 0}
-    assert paused == {"endpoint": MAIN, "status": "paused", "reason": "operator", **how}
+    assert paused == {"endpoint": MAIN, "status": "paused", "reason": operator(), **how}
     how = {"due": 0, "due_since": "", "exhausted": 0}
     assert is_open == {"endpoint": STOCK, "status": "open", "reason": "", **how}
     table = (await command("endpoints", "list")).stdout
-    assert all(word in table for word in (MAIN, "paused", "operator", STOCK, "open"))
+    assert all(word in table for word in (MAIN, "paused", operator(), STOCK, "open"))
     nobody = await command("endpoints", "pause", "default/nobody")
     assert (nobody.exit_code, MAIN in nobody.stderr) == (2, True)
     assert stage.merchant.received == []
     ended = await command("endpoints", "resume", MAIN)
     assert (ended.exit_code, ended.stdout) == (0, f"{MAIN} is open\n")
     await client.until(lambda: stage.merchant.fulfilled[order_no])
+    acts = await list_acts(stage.platform.database)
+    assert [(a.operator, a.act, a.subject) for a in acts] == [
+        (operator(), "resume", MAIN),
+        (operator(), "pause", MAIN),
+    ]
     for name in (MAIN, "default/nobody"):
         again = await command("endpoints", "resume", name)
         assert (again.exit_code, again.stderr) == (1, "The endpoint is not paused.\n")

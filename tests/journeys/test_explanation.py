@@ -140,4 +140,4 @@ async def test_an_operator_reads_it_in_a_terminal(client, database_url):
         assert text in await typed("show", order_no, "--lang", language)
     shown = json.loads(await typed("show", order_no, "--json"))
     assert (shown["explanation"], shown["order_no"]) == (explanation, order_no)
-    assert [line["what"] for line in shown["timeline"]][:2] == ["opened", "paid"]
+    assert shown.keys() == (await client.order(order_no)).keys() - {"timeline"}

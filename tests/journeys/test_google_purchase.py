@@ -146,8 +146,8 @@ async def test_tokens_that_waited_are_settled_when_google_is_back(player):
     merchant = player.client.stage.merchant
     await player.client.until(lambda: merchant.fulfilled[orders["paid"]])
     assert await player.client.count("events", "type='order.paid'") == 1
-    paid_by = (await player.client.order(orders["paid"]))["timeline"][2]
-    assert (paid_by["what"], paid_by["actor"]) == ("paid", "verify")
+    timeline = (await player.client.order(orders["paid"]))["timeline"]
+    assert ("paid", "verify") in [(line["what"], line["actor"]) for line in timeline]
 
 
 @on_sqlite

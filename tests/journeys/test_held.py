@@ -4,6 +4,8 @@ from functools import partial
 
 import pytest
 
+from payplat.audit import list_acts
+from payplat.terminal import operator
 from tests.doors import apple, google
 from tests.journeys.test_endpoints import payplat
 from tests.journeys.test_google_duties import perform_due
@@ -56,7 +58,9 @@ async def test_held_money_is_given_back_by_hand(client, stage, command):
     order = await client.order(order_no)
     assert (order["status"], order["refunded"]) == ("refunded", 600)
     (line,) = [line for line in order["timeline"] if line["what"] == "refund_ordered"]
-    assert line["actor"] == "operator"
+    assert line["actor"] == operator()
+    (act,) = await list_acts(stage.platform.database, subject=order_no)
+    assert (act.operator, act.act) == (operator(), "refund")
     asked = [
         each.biz["out_request_no"] for each in stage.alipay.received if "refund" in each.method
     ]
@@ -85,6 +89,8 @@ async def test_what_cannot_be_given_back_by_hand(client, command):
         assert (ended.exit_code, ended.stdout, ended.stderr) == (1, "", f"{reason}\n")
     assert await client.count("duties", "what='refund'") == 0
     assert (await command("release", created["order_no"])).exit_code == 0
+    acts = await list_acts(client.stage.platform.database)
+    assert [(act.act, act.subject) for act in acts] == [("release", created["order_no"])]
     assert await player.status(created["order_no"]) == "paid"
 
 

@@ -91,7 +91,7 @@ def refunds(
 
 @apple_cli.command("consumption")
 def consumption(
-    order_no: str,
+    order_no: Annotated[str, typer.Argument(help="The order that Apple asks about.")],
     config: ConfigFile = None,
     consented: Annotated[
         bool, typer.Option("--customer-consented", help="The customer agreed that Apple is told.")

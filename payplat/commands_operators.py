@@ -1,13 +1,21 @@
 """``payplat operators``: who may look into the console, and who may act there."""
 
-import getpass
 from typing import Annotated
 
 import typer
 
 from payplat import operators
 from payplat.operators import Role
-from payplat.terminal import AsJson, ConfigFile, configured, out, print_rows, run, with_database
+from payplat.terminal import (
+    AsJson,
+    ConfigFile,
+    configured,
+    operator,
+    out,
+    print_rows,
+    run,
+    with_database,
+)
 
 operators_cli = typer.Typer(
     name="operators", help="People who may open the console.", no_args_is_help=True
@@ -28,7 +36,7 @@ def operators_list(config: ConfigFile = None, as_json: AsJson = False) -> None:
 def operators_create(name: Name, role: RoleOption = Role.VIEWER, config: ConfigFile = None) -> None:
     """Make an account and print its first password: it is shown once."""
     settings, _ = configured(config)
-    password = run(with_database(settings, lambda d: operators.create(d, name, role, caller())))
+    password = run(with_database(settings, lambda d: operators.create(d, name, role, operator())))
     out.print(password, highlight=False, soft_wrap=True)
 
 
@@ -36,7 +44,7 @@ def operators_create(name: Name, role: RoleOption = Role.VIEWER, config: ConfigF
 def operators_reset(name: Name, config: ConfigFile = None) -> None:
     """Print a new password, take the second factor away, and end all sessions."""
     settings, _ = configured(config)
-    password = run(with_database(settings, lambda d: operators.reset_password(d, name, caller())))
+    password = run(with_database(settings, lambda d: operators.reset_password(d, name, operator())))
     out.print(password, highlight=False, soft_wrap=True)
 
 
@@ -48,7 +56,7 @@ def operators_role(
 ) -> None:
     """Give an account another role, and end its sessions."""
     settings, _ = configured(config)
-    run(with_database(settings, lambda d: operators.set_role(d, name, role, caller())))
+    run(with_database(settings, lambda d: operators.set_role(d, name, role, operator())))
     out.print(f"{name} is a {role} now", highlight=False)
 
 
@@ -56,10 +64,5 @@ def operators_role(
 def operators_end(name: Name, config: ConfigFile = None) -> None:
     """Let somebody in no more."""
     settings, _ = configured(config)
-    run(with_database(settings, lambda d: operators.end(d, name, caller())))
+    run(with_database(settings, lambda d: operators.end(d, name, operator())))
     out.print(f"{name} has ended", highlight=False)
-
-
-def caller() -> str:
-    """Return who types commands, as acts name them."""
-    return f"cli:{getpass.getuser()}"[:64]
