@@ -24,7 +24,17 @@ from tests.stage import Reply
 ROOT = Path(__file__).parent.parent.parent
 ENDPOINT = "default/main"
 LABELS = {
-    *("channel", "code", "counterpart", "endpoint", "kind", "outcome", "result", "what"),
+    *(
+        "channel",
+        "code",
+        "counterpart",
+        "credential",
+        "endpoint",
+        "kind",
+        "outcome",
+        "result",
+        "what",
+    ),
     *("le", "generation", "implementation", "major", "minor", "patchlevel", "version"),
 }
 SECOND_ENDPOINT = """
