@@ -84,6 +84,7 @@ class Signs:
         self._ended.set()
         if self._writer is not None:
             await self._writer
+            await self._write()
             if self._news:
                 log.warning("signs lost", count=sum(seen.count for seen in self._news.values()))
 
@@ -93,9 +94,9 @@ class Signs:
     async def _write_on(self) -> None:
         clear_contextvars()  # nobody's request
         while not self._ended.is_set():
+            await self._write()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _PERIOD)
-            await self._write()
 
     async def _write(self) -> None:
         """Add what is new to the table; what could not be written stays new."""

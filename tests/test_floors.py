@@ -21,10 +21,12 @@ FLOORS = {
     6: "console.* registry terminal",
     5: "handlers.*",
     4: "attempts backlog channel_health deliveries duties lanes reconcile sweeps trigger",
-    3: "api_keys audit checks clients decisions endpoints events explanation orders records refunds rows signs timeline waiting",
+    3: "api_keys audit checks clients decisions endpoints events explanation orders records refunds rows signs timeline "
+    "waiting",
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
-    0: "addresses circuit credentials errors limits metrics money peers provider purchase retry seam strength strict_json",
+    0: "addresses circuit credentials errors limits metrics money peers provider purchase retry seam strength "
+    "strict_json",
 }
 ANNEX = "payplat.simulators"
 LOWEST_WITH_HTTP = 5
