@@ -96,6 +96,7 @@ async def open_platform(settings: Settings, doors: Doors) -> AsyncIterator[Platf
     reconciler = Reconciler(database, orders, providers, settings.checks.backoff(), wake)
     try:
         await require_newest(database)
+        orders.signs.start()
         prompt += [*relay.lanes(), *Duties(database, orders, providers).lanes()]
         yield Platform(settings, catalogue, database, channels, orders, reconciler, clients, prompt)
     finally:

@@ -17,32 +17,40 @@ _MOST = 10_000
 _FRESH = 5 * seam.SECOND
 
 
-class _Kind(NamedTuple):
-    """Rows of a queue in one status: the gauge of their number, and of how long the longest due one has waited."""
+class Kind(NamedTuple):
+    """Rows of a queue in one status: the gauge of their number, and of how long the longest due one has waited.
+
+    Rows that are never due count only where ``with_idle``.
+    """
 
     queue: Queue
     status: str
     number: Gauge
     overdue: Gauge | None = None
+    with_idle: bool = False
 
     @property
     def statement(self) -> Select[int, Any]:
         """Count the rows of a lane and find when the first was due, by their index alone."""
         table, due = self.queue.table, self.queue.table.c[self.queue.due]
-        here = (table.c[self.queue.lane or ""] == bindparam("in_lane"), due.is_not(None))
-        rows = select(due.label("due")).where(*here, table.c.status == self.status)
+        rows = select(due.label("due")).where(
+            table.c[self.queue.lane or ""] == bindparam("in_lane"), table.c.status == self.status
+        )
+        if not self.with_idle:
+            rows = rows.where(due.is_not(None))
         first = rows.order_by(due).limit(_MOST).subquery()
         return select(func.count(), func.min(first.c.due)).select_from(first)
 
 
 _DELIVERIES = (
-    _Kind(deliveries.QUEUE, "due", metrics.DELIVERIES_WAITING, metrics.DELIVERIES_OVERDUE),
-    _Kind(deliveries.QUEUE, "exhausted", metrics.DELIVERIES_EXHAUSTED),
+    Kind(deliveries.QUEUE, "due", metrics.DELIVERIES_WAITING, metrics.DELIVERIES_OVERDUE),
+    Kind(deliveries.QUEUE, "exhausted", metrics.DELIVERIES_EXHAUSTED),
 )
-_CHANNELS = (
-    _Kind(duties.QUEUE, "due", metrics.DUTIES_WAITING, metrics.DUTIES_OVERDUE),
-    _Kind(duties.QUEUE, "exhausted", metrics.DUTIES_EXHAUSTED),
-    _Kind(reconcile.QUEUE, "pending", metrics.CHECKS_WAITING, metrics.CHECKS_OVERDUE),
+CHANNELS = (
+    Kind(duties.QUEUE, "due", metrics.DUTIES_WAITING, metrics.DUTIES_OVERDUE),
+    Kind(duties.QUEUE, "exhausted", metrics.DUTIES_EXHAUSTED),
+    Kind(reconcile.QUEUE, "pending", metrics.CHECKS_WAITING, metrics.CHECKS_OVERDUE),
+    Kind(reconcile.QUEUE, "held", metrics.ORDERS_HELD, with_idle=True),
 )
 
 
@@ -52,7 +60,7 @@ class Backlog:
     def __init__(
         self, database: Database, endpoints: Collection[str], channels: Collection[str]
     ) -> None:
-        lanes = [(_DELIVERIES, endpoints), (_CHANNELS, channels)]
+        lanes = [(_DELIVERIES, endpoints), (CHANNELS, channels)]
         self._looks = [(kind, name) for kinds, names in lanes for kind in kinds for name in names]
         self._database, self._stale_at = database, 0
 
@@ -74,7 +82,7 @@ class Backlog:
 
     def _show(self, found: list[tuple[int, int | None]]) -> None:
         """Set the gauges anew: what is no more configured, or could not be read, is not told."""
-        for kind in (*_DELIVERIES, *_CHANNELS):
+        for kind in (*_DELIVERIES, *CHANNELS):
             for gauge in filter(None, (kind.number, kind.overdue)):
                 gauge.clear()
         now = seam.now()

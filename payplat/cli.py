@@ -2,12 +2,14 @@
 
 import signal
 import sys
+from dataclasses import asdict
 from importlib.metadata import version as package_version
 from typing import Annotated, Any
 
 import typer
 
 from payplat import life, schema
+from payplat.commands_channels import channels_cli
 from payplat.commands_events import events_cli
 from payplat.commands_operators import operators_cli
 from payplat.commands_orders import orders_cli
@@ -43,6 +45,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for group in (
+    channels_cli,
     deliveries_cli,
     duties_cli,
     endpoints_cli,
@@ -53,6 +56,8 @@ for group in (
 ):
     cli.add_typer(group)
 cli.command()(trigger)
+# How the doctor marks what it found, by whether it is well and whether that is a warning.
+_MARKS = {(True, False): "[green]✓[/]", (True, True): "[yellow]![/]", (False, False): "[red]✗[/]"}
 
 
 @cli.command()
@@ -118,10 +123,10 @@ def doctor(config: ConfigFile = None, as_json: AsJson = False) -> None:
     settings, doors = configured(config)
     findings = run(_collect(settings, doors))
     if as_json:
-        print_json([{"what": f.what, "ok": f.ok, "says": f.says} for f in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+            mark = _MARKS[finding.ok, finding.is_warning]
             out.print(f"{mark} {finding.what}: {finding.says}", highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(f.ok for f in findings) else 1)
 

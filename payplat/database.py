@@ -1,7 +1,7 @@
 """Sessions and transaction retry: one way to write, one way to read, the same verdicts on SQLite and MariaDB/MySQL."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pymysql
@@ -123,6 +123,19 @@ class Database:
             for name in columns
         ]
         return my.on_duplicate_key_update(in_order)
+
+    def insert_or_change(
+        self, table: Table, key: Sequence[str], changes: Callable[[Any], Mapping[str, Any]]
+    ) -> Any:
+        """Return an INSERT that changes an existing row of that ``key`` by ``changes(new)``: values by column.
+
+        MySQL assigns from left to right: a column whose old value others ask for must be the last.
+        """
+        if self.is_sqlite:
+            lite = sqlite_insert(table)
+            return lite.on_conflict_do_update(key, set_=changes(lite.excluded))
+        my = mysql_insert(table)
+        return my.on_duplicate_key_update(list(changes(my.inserted).items()))
 
     async def _retried(self, body: Body[T]) -> T:
         failures = 0

@@ -12,9 +12,11 @@ from payplat import schema, seam
 from payplat.addresses import is_permitted
 from payplat.app import endpoints_of
 from payplat.catalogue import read_catalogue
+from payplat.channel_health import Level, about_credentials
 from payplat.database import Database, database_of
 from payplat.endpoints import Status, states
 from payplat.errors import ConfigurationError, PayplatError
+from payplat.explanation import Language
 from payplat.models import ORDERS
 from payplat.outbound import resolve
 from payplat.registry import Doors, open_channels
@@ -34,11 +36,12 @@ _STANDS = {Status.PAUSED: "paused", Status.UNKNOWN: "not configured"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at."""
+    """One thing looked at; of what is ``ok``, a warning names what will not stay so."""
 
     what: str
     ok: bool
     says: str
+    is_warning: bool = False
 
 
 async def examine(settings: Settings, doors: Doors) -> AsyncIterator[Finding]:
@@ -46,6 +49,9 @@ async def examine(settings: Settings, doors: Doors) -> AsyncIterator[Finding]:
     yield Finding("configuration", ok=True, says=f"complete, environment is {settings.environment}")
     yield await _look("catalogue", lambda: _catalogue(settings))
     yield await _look("addresses", lambda: _addresses(settings))
+    if _needs_proxies(settings):
+        says = "server.trusted_proxies is empty: all callers behind the proxy count as one"
+        yield Finding("proxies", ok=True, says=says, is_warning=True)
     database = database_of(settings)
     try:
         async for finding in _examine_database(database, settings):
@@ -84,6 +90,10 @@ async def _examine_channels(settings: Settings, doors: Doors) -> AsyncIterator[F
         return
     yield Finding("keys", ok=True, says=f"readable for {', '.join(channels)}")
     for name, channel in channels.items():
+        for reason in about_credentials(channel.provider.credentials):
+            is_warning = reason.level is Level.WARNING
+            says = reason.told(Language.EN)
+            yield Finding(f"certificates of {name}", is_warning, says, is_warning)
         yield await _look(f"channel {name}", channel.provider.probe)
         await channel.provider.aclose()
 
@@ -123,6 +133,16 @@ async def _addresses(settings: Settings) -> str:
     if faults:
         raise ConfigurationError(faults)
     return "every endpoint is at a permitted address"
+
+
+def _needs_proxies(settings: Settings) -> bool:
+    """Tell whether a proxy on this machine must stand in front: outside is https, we listen on loopback."""
+    server = settings.server
+    return (
+        settings.public_url.startswith("https:")
+        and server.host in ("localhost", "127.0.0.1", "::1")
+        and not server.trusted_proxies
+    )
 
 
 async def _reach(database: Database) -> str:

@@ -51,7 +51,8 @@ class Duties:
         try:
             order = await self._orders.get(row.order_no)
             await seam.reach("before_duty")
-            error = await (self._refund if row.what == "refund" else self._perform)(row, order)
+            with self._orders.signs.asking(row.channel):
+                error = await (self._refund if row.what == "refund" else self._perform)(row, order)
         except (DatabaseUnavailable, Draining, Overloaded):
             raise  # trouble of ours is no answer of the provider's: the row is due again at the end of its lease
         except PayplatError as trouble:

@@ -12,7 +12,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from payplat import metrics
+from payplat import metrics, seam
 from payplat.app import Platform, endpoints_of
 from payplat.backlog import Backlog
 from payplat.errors import ConfigurationError
@@ -57,6 +57,7 @@ def sockets_for(settings: MetricsSettings, index: int) -> list[socket]:
 
 
 def _application(platform: Platform) -> Application:
+    _show_credentials(platform)
     metrics.CONNECTIONS_MOST.set(platform.settings.database.pool_size)
     backlog = Backlog(platform.database, endpoints_of(platform.settings), platform.channels)
     return Application(
@@ -65,6 +66,14 @@ def _application(platform: Platform) -> Application:
         running=set(),
         draining=platform.draining,
     )
+
+
+def _show_credentials(platform: Platform) -> None:
+    metrics.CREDENTIAL_EXPIRES.clear()
+    for channel, provider in platform.providers.items():
+        for credential in provider.credentials:
+            expires = metrics.CREDENTIAL_EXPIRES.labels(channel, credential.name)
+            expires.set(credential.not_after / seam.SECOND)
 
 
 async def _watch_the_loop() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+from structlog.contextvars import clear_contextvars
+
 from payplat import metrics
 from payplat.database import DEADLINE
 from payplat.errors import DatabaseUnavailable, Draining, Overloaded
@@ -70,6 +72,7 @@ class GroupCommit(Generic[Item, Result]):
             await asyncio.wait([self._task])
 
     async def _run(self) -> None:
+        clear_contextvars()  # it works for many requests, not for the one that began it
         while self._waiting:
             size = min(self._limit, len(self._waiting))
             group = [self._waiting.popleft() for _ in range(size)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Row
+from structlog.contextvars import bind_contextvars
 
 from payplat.database import Database
 from payplat.errors import PayplatError
@@ -18,6 +19,8 @@ from payplat.leases import Queue
 log = structlog.get_logger("payplat")
 # Seconds after which the work of a process that died is due again; one that lives holds on for as long as it takes.
 LEASE = 30.0
+# What names a row's work in the log, where its table has it.
+_IDS = ("channel", "endpoint", "order_no", "event_id")
 
 
 class Lane:
@@ -104,6 +107,9 @@ class Lane:
                     log.exception("leases not extended", lane=self._name)
 
     async def _work_on(self, row: Row[Any]) -> None:
+        # A task of its own: the ids stand in this row's lines and in no other's.
+        ids = {name: getattr(row, name) for name in _IDS if hasattr(row, name)}
+        bind_contextvars(lane=self._name, **ids)
         try:
             await self._perform(row)
         except PayplatError as error:

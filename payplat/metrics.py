@@ -63,6 +63,19 @@ CALL_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
+CIRCUIT_OPEN = Gauge(
+    "payplat_circuit_open",
+    "Circuits that are open: calls to the counterpart fail at once, as it has not answered for a while.",
+    ["counterpart"],
+)
+
+# --- Configuration ---
+CREDENTIAL_EXPIRES = Gauge(
+    "payplat_credential_expires_timestamp_seconds",
+    "When a certificate that a channel was configured with ends, in seconds since 1970.",
+    ["channel", "credential"],
+)
+
 # --- Backlog, read from the database when it is asked for ---
 DELIVERIES_WAITING = Gauge(
     "payplat_deliveries_waiting", "Deliveries that are not acknowledged yet.", ["endpoint"]
@@ -91,6 +104,9 @@ CHECKS_OVERDUE = Gauge(
     "payplat_checks_overdue_seconds",
     "For how long the longest due check of a pending order has been waiting.",
     ["channel"],
+)
+ORDERS_HELD = Gauge(
+    "payplat_orders_held", "Orders whose money waits for an operator's decision.", ["channel"]
 )
 
 # --- This process ---

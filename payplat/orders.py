@@ -20,6 +20,7 @@ from payplat.models import DUTIES, ORDERS, PAYMENTS
 from payplat.purchase import Order, State, Status, Verdict
 from payplat.records import ORDERS_BY_NO, Loaded, Records, fetch
 from payplat.rows import Draft, Terms, draft_row, evidence_row, order_of
+from payplat.signs import Signs
 from payplat.waiting import Waiting
 
 _OWED_BACK = select(DUTIES.c.status).where(
@@ -37,12 +38,13 @@ _ALERTING = (Result.MISMATCH, Result.EXCESS, Result.UNKNOWN_ORDER, Result.HELD)
 class Orders:
     """The orders of this installation, in one database.
 
-    ``terms`` says for each open channel what its configuration demands of the ledger.
+    ``terms`` says for each open channel what its configuration demands of the ledger. ``signs`` takes note of what those
+    who bring verdicts learn of the channels.
     """
 
     def __init__(self, database: Database, terms: Mapping[str, Terms]) -> None:
         self._database, self._records = database, Records(database, terms)
-        self.waiting = Waiting(database)
+        self.waiting, self.signs = Waiting(database), Signs(database)
         self._open = GroupCommit(self._open_batch)
         self._settle = GroupCommit(self._settle_batch)
 
@@ -152,6 +154,7 @@ class Orders:
     async def drain(self) -> None:
         """Take no more work and finish what was taken."""
         await asyncio.gather(self._open.drain(), self._settle.drain())
+        await self.signs.close()
 
     async def _execute(self, statement: Any) -> int:
         result = await self._database.transaction(lambda c: c.execute(statement))
@@ -189,7 +192,8 @@ class Orders:
         except IntegrityError as error:
             if len(verdicts) > 1:
                 raise
-            log.error("contradicts the records", reason=str(error.orig)[:200])
+            told = {"order_no": verdicts[0].order_no, "reason": str(error.orig)[:200]}
+            log.error("contradicts the records", **told)
             # What it says cannot be true beside what is on record, such as another order's refund of the same name.
             return [await self._database.transaction(lambda c: self._quarantine(c, verdicts[0]))]
 

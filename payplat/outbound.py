@@ -20,6 +20,7 @@ from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from payplat import metrics, seam
 from payplat.addresses import Network, is_permitted
+from payplat.circuit import Circuit
 from payplat.errors import NoAnswer
 
 MAX_ANSWER = 64 * 1024
@@ -43,7 +44,8 @@ class Counterpart:
 
     Each has its own client: with a shared one, slow merchants would starve the verification of payments.
     Calls are counted under ``name``. A call may take ``timeout`` seconds, its answer ``max_answer`` bytes. It goes to
-    public addresses, and to those of the networks in ``opened``.
+    public addresses, and to those of the networks in ``opened``. A ``circuit`` is for providers: merchants' endpoints
+    have a lane and a schedule each.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class Counterpart:
         connections: int = 20,
         max_answer: int = MAX_ANSWER,
         opened: Iterable[Network] = (),
+        circuit: Circuit | None = None,
     ) -> None:
         self._client = seam.http_client(
             lambda: CurlAsyncHTTPClient(force_instance=True, max_clients=connections)
         )
         self._name, self._timeout, self._slots = name, timeout, asyncio.Semaphore(connections)
         self._max_answer, self._ca_file = max_answer, _ca_file()
-        self._opened = tuple(opened)
+        self._opened, self._circuit = tuple(opened), circuit
 
     async def request(
         self,
@@ -92,7 +95,9 @@ class Counterpart:
         except TimeoutError:
             raise NoAnswer("too many calls are waiting") from None
         try:
-            return await self._fetch(request, tried)
+            if self._circuit is None:
+                return await self._fetch(request, tried)
+            return await self._circuit.through(lambda: self._fetch(request, tried))
         finally:
             self._slots.release()
 
@@ -135,6 +140,8 @@ class Counterpart:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        if self._circuit is not None:
+            self._circuit.close()
 
     def _bound(self, tried: dict[str, bool], curl: Any) -> None:
         curl.setopt(pycurl.MAXFILESIZE, self._max_answer)

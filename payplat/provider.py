@@ -10,11 +10,15 @@ from typing import ClassVar
 
 from payplat import seam
 from payplat.addresses import Network
+from payplat.circuit import Circuit
+from payplat.credentials import Credential
 from payplat.errors import ProviderRefused
 from payplat.purchase import Evidence, Inbound, Order, Prepared, State, Verdict
 
 # A provider's clock and ours differ: only this long after its expiry can an order no longer begin to be paid.
 EXPIRY_MARGIN = 60 * seam.SECOND
+# The verifier of a verdict for which nobody was asked.
+CLOCK = "clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Provider(ABC):
     ``account`` names our account there: a transaction id is unique within (kind, environment, account).
     ``knows_orders`` says whether it can be asked about an order by our number; a store needs the client's evidence.
     ``sweep_seconds`` is how often ``missed`` is asked, None where the company keeps no such list.
+    ``circuits`` are those of the company's hosts, ``credentials`` what expires of the configuration.
     """
 
     kind: ClassVar[str]
@@ -58,6 +63,8 @@ class Provider(ABC):
     environment: str
     account: str
     testers: frozenset[str] = frozenset()
+    circuits: Sequence[Circuit] = ()
+    credentials: Sequence[Credential] = ()
 
     def environment_of(self, receiver: str) -> str:
         """Return in which environment ``receiver`` buys: a store's listed testers in the sandbox, where nobody pays."""
@@ -73,7 +80,7 @@ class Provider(ABC):
             account=order.account,
             order_no=order.order_no,
             evidence=evidence,
-            verifier="clock",
+            verifier=CLOCK,
         )
 
     @abstractmethod

@@ -26,10 +26,11 @@ from payplat.lanes import LEASE, Lane
 from payplat.leases import Queue
 from payplat.models import ORDERS, TIMELINE
 from payplat.orders import Orders
-from payplat.provider import EXPIRY_MARGIN, Provider
+from payplat.provider import CLOCK, EXPIRY_MARGIN, Provider
 from payplat.purchase import Evidence, Order, Source, State, Status, Verdict
 from payplat.retry import Backoff
 from payplat.rows import Values, order_of
+from payplat.signs import Sign
 
 log = structlog.get_logger("payplat")
 # No status is left out: only where there is something to ask does an order have a next check.
@@ -143,10 +144,11 @@ class Reconciler:
         """Ask about one piece of evidence; return whether that is the end of it."""
         reason = ""
         try:
-            verdict = await inquiry.verify(evidence)
+            with self._orders.signs.asking(order.channel):
+                verdict = await inquiry.verify(evidence)
             if verdict.state is State.PENDING:
                 return False
-            await self._settle(verdict)
+            await self._settle(order, verdict)
             reason = "state" if verdict.state is State.UNKNOWN else ""
         except (NotAccepted, NotAuthentic, ProviderRefused) as error:
             log.warning("evidence of no use", order_no=order.order_no, reason=str(error))
@@ -159,11 +161,15 @@ class Reconciler:
 
     async def _look(self, inquiry: Inquiry, order: Order) -> None:
         try:
-            await self._settle(await self._ask(inquiry, order))
+            with self._orders.signs.asking(order.channel):
+                verdict = await self._ask(inquiry, order)
+            await self._settle(order, verdict)
         except ProviderError as error:
             log.warning("check failed", order_no=order.order_no, reason=str(error))
 
-    async def _settle(self, verdict: Verdict) -> None:
+    async def _settle(self, order: Order, verdict: Verdict) -> None:
+        if verdict.verifier != CLOCK:
+            self._orders.signs.note(order.channel, Sign.VERIFIED)
         await self._orders.settle(verdict)
         self._wake()
 

@@ -67,6 +67,8 @@ class MetricsSettings(Section):
         """Refuse to show the business to everybody."""
         if is_public_address(self.host):
             yield "host", "a public address: metrics are for operators only"
+        elif is_every_address(self.host):
+            yield "host", "every address of this machine, public ones too: name one of them"
 
 
 class ConsoleSettings(Section):
@@ -306,6 +308,16 @@ def is_public_address(host: str) -> bool:
     """Tell whether ``host`` is an address, no name, that everybody can reach."""
     try:
         return is_public(ip_address(host))
+    except ValueError:
+        return False
+
+
+def is_every_address(host: str) -> bool:
+    """Tell whether who listens on ``host`` does so on all addresses of the machine."""
+    if host in ("", "0"):
+        return True
+    try:
+        return ip_address(host).is_unspecified
     except ValueError:
         return False
 

@@ -195,6 +195,9 @@ def test_metrics_are_not_for_the_public(folder):
     production = {"PAYPLAT_ENVIRONMENT": "production"}
     told = faults(folder, **production, PAYPLAT_METRICS__HOST="8.8.8.8")
     assert "metrics.host: a public address" in told
+    for host in ("0.0.0.0", "::", "0", ""):
+        told = faults(folder, **production, PAYPLAT_METRICS__HOST=host)
+        assert "metrics.host: every address of this machine" in told
     for host in ("127.0.0.1", "10.0.0.7", "fd00::7", "metrics.internal"):
         assert "metrics" not in faults(folder, **production, PAYPLAT_METRICS__HOST=host)
 

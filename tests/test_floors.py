@@ -15,18 +15,18 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "payplat"
 # Top first. `name.*` is a package with everything in it. The simulators are an annex, on no floor.
 FLOORS = {
-    9: "__main__ cli commands_events commands_orders demo.* doctor operations commands_operators",
+    9: "__main__ commands_channels cli commands_events commands_operators commands_orders demo.* doctor operations",
     8: "app exposition life processes",
     7: "channels.*",
     6: "console.* registry terminal",
     5: "handlers.*",
-    4: "attempts backlog deliveries duties lanes reconcile sweeps trigger",
+    4: "attempts backlog channel_health deliveries duties lanes reconcile sweeps trigger",
     3: "api_keys audit checks clients decisions endpoints events explanation inquiry operators orders"
-    " particulars records refunds rows telling timeline waiting",
+    " particulars records refunds rows signs telling timeline waiting",
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
-    0: "addresses errors limits masking metrics money peers provider purchase retry seam strength strict_json"
-    " words",
+    0: "addresses circuit credentials errors limits masking metrics money peers provider purchase retry seam"
+    " strength strict_json words",
 }
 ANNEX = "payplat.simulators"
 LOWEST_WITH_HTTP = 5

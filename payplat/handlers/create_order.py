@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from structlog.contextvars import bind_contextvars
 
 from payplat import seam
 from payplat.catalogue import Catalogue
@@ -66,6 +67,7 @@ class CreateOrder(AbstractPay):
             raise NotPermitted("A user buys for himself.", field="receiver")
         self.channel, self.provider = channel.name, channel.provider
         order, is_new = await self.orders.open(self._draft(request, channel))
+        bind_contextvars(channel=order.channel, order_no=order.order_no)
         payment = await self._payment(order, is_new=is_new)
         self.answer(201, {**order_answer(order), "payment": dict(payment)})
 

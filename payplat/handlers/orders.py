@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from structlog.contextvars import bind_contextvars
+
 from payplat.clients import Scope
 from payplat.errors import OrderNotFound
 from payplat.explanation import Explanations
@@ -60,6 +62,7 @@ class OrderHandler(ClientHandler):
         order = await self.orders.get(order_no) if fits(order_no) else None
         if order is None or not client.sees(order):
             raise OrderNotFound
+        bind_contextvars(channel=order.channel, order_no=order_no)
         order = await self.reconciler.refresh(order)
         told = order_answer(order)
         if client.receiver is None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from payplat import metrics, seam
 from payplat.clients import ANYBODY, Client, Scope
@@ -24,8 +25,9 @@ from payplat.handlers.orders import order_answer
 from payplat.orders import Orders, fits
 from payplat.peers import household
 from payplat.provider import Account, Provider
-from payplat.purchase import Evidence, Order, Prepared, State, Verdict
+from payplat.purchase import Evidence, Order, Prepared, Source, State, Verdict
 from payplat.settings import ChannelSettings
+from payplat.signs import Sign
 
 log = structlog.get_logger("payplat")
 # How long one request may ask the provider for payment parameters before a repeat of it may ask too; seconds.
@@ -97,13 +99,17 @@ class AbstractPay(ClientHandler):
 
         A forged notice counts against who sent it. Raises TooManyRequests, which nobody logs, when it is one too many.
         """
+        bind_contextvars(channel=self.channel)
         if self.step == "verify_order":
             self.client = await self.admit(Scope.BUY)
         if self.is_callback:
             await self._wait_in_line()
+        signs = self.orders.signs
         try:
-            await getattr(self, self.step)()
+            with signs.asking(self.channel):
+                await getattr(self, self.step)()
         except NotAuthentic:
+            signs.note(self.channel, Sign.FORGED, self.step)
             metrics.FORGED.labels(self.channel).inc()
             if self.is_callback:
                 self.settings["limits"]["forgeries"].spend(household(self.peer))
@@ -123,7 +129,8 @@ class AbstractPay(ClientHandler):
         kept = None
         try:
             await seam.reach("before_prepare")
-            payment = await self.provider.prepare(order)
+            with self.orders.signs.asking(order.channel):
+                payment = await self.provider.prepare(order)
             await seam.reach("after_prepare")
             kept = payment.parameters if payment.keep else None
         finally:
@@ -150,6 +157,7 @@ class AbstractPay(ClientHandler):
         order = await self.orders.get(order_no) if fits(order_no) else None
         if order is None or order.channel != self.channel or not self.client.sees(order):
             raise OrderNotFound
+        bind_contextvars(order_no=order_no)
         return order
 
     async def examine(self, order_no: str, evidence: Evidence) -> None:
@@ -161,7 +169,8 @@ class AbstractPay(ClientHandler):
         order = await self.find_order(order_no)
         try:
             await seam.reach("before_verify")
-            verdict = await self.provider.verify(order, evidence)
+            with self.orders.signs.asking(self.channel):
+                verdict = await self.provider.verify(order, evidence)
             await seam.reach("after_verify")
         except (ProviderUnavailable, ProviderMisconfigured) as error:
             self.log_exception(type(error), error, None)
@@ -187,6 +196,10 @@ class AbstractPay(ClientHandler):
 
         Returns after COMMIT. Raises UnknownOrder or Mismatch for authentic evidence that must not pay; it is kept.
         """
+        is_notice = verdict.evidence.source is Source.CALLBACK
+        self.orders.signs.note(self.channel, Sign.CALLBACK if is_notice else Sign.VERIFIED)
+        if verdict.order_no is not None:
+            bind_contextvars(order_no=verdict.order_no)
         settled = await self.orders.settle(verdict)
         if settled.result is Result.UNKNOWN_ORDER:
             raise UnknownOrder

@@ -1,6 +1,7 @@
 """GET /metrics: what happened makes the right numbers grow, on a port of its own, and names nobody."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -24,7 +25,17 @@ from tests.stage import Reply
 ROOT = Path(__file__).parent.parent.parent
 ENDPOINT = "default/main"
 LABELS = {
-    *("channel", "code", "counterpart", "endpoint", "kind", "outcome", "result", "what"),
+    *(
+        "channel",
+        "code",
+        "counterpart",
+        "credential",
+        "endpoint",
+        "kind",
+        "outcome",
+        "result",
+        "what",
+    ),
     *("le", "generation", "implementation", "major", "minor", "patchlevel", "version"),
 }
 SECOND_ENDPOINT = """
@@ -345,17 +356,60 @@ def test_every_metric_is_in_the_table_and_has_its_labels():
     assert registered == {name.removesuffix("_total") for name in documented}
 
 
-def test_alerts_speak_of_metrics_that_exist():
-    """Every rule asks for something, in brackets that match, by names that are exposed."""
-    text = (ROOT / "deploy/alerts.yml").read_text()
-    rules = text.split("- alert: ")[1:]
-    expressions = [
-        re.search(r"expr: (?:>-)?(.*?)\n        (?:for|labels):", rule, re.DOTALL)[1]
-        for rule in rules
-    ]
-    assert len(expressions) >= 7
-    for expression in expressions:
+def _alerts() -> list[str]:
+    """The expressions of the alert rules."""
+    rules = (ROOT / "deploy/alerts.yml").read_text().split("- alert: ")[1:]
+    shape = re.compile(r"expr: (?:>-)?(.*?)\n        (?:for|labels):", re.DOTALL)
+    return [shape.search(rule)[1].strip() for rule in rules]
+
+
+def _panels() -> list[dict]:
+    """The panels of the dashboard, without the rows that part them."""
+    board = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text())
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def _exposed() -> set[str]:
+    """Every name that a scrape may have: histograms have three."""
+    parts = {
+        name: ("_bucket", "_count", "_sum") if isinstance(metric, Histogram) else ("",)
+        for name, metric in _ours().items()
+    }
+    return {name + part for name, ends in parts.items() for part in ends}
+
+
+def test_alerts_and_dashboard_speak_of_metrics_that_exist():
+    """Every expression asks for something by names that are exposed, in brackets that match."""
+    shown = [target["expr"] for panel in _panels() for target in panel["targets"]]
+    assert len(_alerts()) >= 7
+    assert len(shown) >= 25
+    for expression in _alerts() + shown:
         named = set(re.findall(r"payplat_\w+", expression))
-        assert named or expression.startswith("up{"), expression
-        assert named <= _ours().keys()
-        assert expression.count("(") == expression.count(")")
+        assert named or "up{" in expression, expression
+        assert named <= _exposed(), expression
+        for opening, closing in ("()", "[]", "{}"):
+            assert expression.count(opening) == expression.count(closing), expression
+
+
+def test_expressions_ask_for_labels_that_exist():
+    """What is summed by a label, or chosen by one, has that label."""
+    labels = {*LABELS, "instance", "job"}
+    for expression in _alerts() + [t["expr"] for p in _panels() for t in p["targets"]]:
+        groups = re.findall(r"by \((.*?)\)", expression)
+        chosen = re.findall(r"[{,]\s*(\w+)=", expression)
+        asked = {name.strip() for group in groups for name in group.split(",")} | set(chosen)
+        assert asked <= labels, expression
+
+
+def test_the_dashboard_shows_every_metric_and_explains_itself():
+    """No metric is left out, each panel says what it shows, and its data source can be chosen."""
+    panels = _panels()
+    shown = " ".join(target["expr"] for panel in panels for target in panel["targets"])
+    assert [name for name in _ours() if name not in shown] == []
+    for panel in panels:
+        assert panel["title"]
+        assert len(panel["description"]) > 20
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in panels]
+    assert len(set(places)) == len(places)

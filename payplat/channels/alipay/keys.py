@@ -8,12 +8,14 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from payplat.credentials import Credential, credentials_of
 
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 # The first bytes of every signature algorithm of the RSA family, as DER: 1.2.840.113549.1.1
@@ -27,12 +29,14 @@ class Keys:
     """What an Alipay account signs with and whom it believes.
 
     ``alipay`` holds Alipay's public keys by fingerprint: several, so that one can be replaced without a gap.
-    ``parameters`` are the certificate serial numbers that each request carries, empty with plain keys.
+    ``parameters`` are the certificate serial numbers that each request carries, ``credentials`` the certificates' times;
+    both are empty with plain keys.
     """
 
     private: rsa.RSAPrivateKey = field(repr=False)
     alipay: dict[str, rsa.RSAPublicKey]
     parameters: dict[str, str]
+    credentials: tuple[Credential, ...] = ()
 
     def sign(self, text: bytes) -> str:
         """Return the RSA2 signature of ``text`` in Base64."""
@@ -68,12 +72,14 @@ def certified_keys(
     if _key_of(app, "app_cert").public_numbers() != private.public_key().public_numbers():
         raise ValueError("app_cert does not belong to private_key")
     roots = list(_rsa_certificates(root_cert))
-    certificates = [_trusted(text, roots) for text in alipay_certs]
+    trusted = [_trusted(text, roots) for text in alipay_certs]
+    credentials = _valid(app, trusted)
     parameters = {
         "app_cert_sn": serial_number(app),
         "alipay_root_cert_sn": "_".join(serial_number(root) for root in roots),
     }
-    return _keys(private, [_key_of(c, "alipay_cert") for c in certificates], parameters)
+    keys = [_key_of(certificate, "alipay_cert") for certificate, _ in trusted]
+    return replace(_keys(private, keys, parameters), credentials=credentials)
 
 
 def serial_number(certificate: x509.Certificate) -> str:
@@ -196,15 +202,31 @@ def _element(der: bytes, at: int, tag: int) -> tuple[int, int]:
     return start, start + length
 
 
-def _trusted(text: str, roots: list[x509.Certificate]) -> x509.Certificate:
-    """Return the first certificate of Alipay's file, which brings its issuers along, if a root stands behind it."""
+def _valid(
+    app: x509.Certificate, trusted: list[tuple[x509.Certificate, x509.Certificate]]
+) -> tuple[Credential, ...]:
+    """Return the times of the certificates that count; raises ValueError when one has ended or not begun."""
+    # The bundle's other roots vouch for nothing here, so that their time is no matter.
+    roots = dict.fromkeys(root for _, root in trusted)
+    credentials = (
+        *credentials_of("app_cert", [app]),
+        *credentials_of("alipay_cert", [certificate for certificate, _ in trusted]),
+        *credentials_of("root_cert", roots),
+    )
+    for fault in filter(None, (credential.fault for credential in credentials)):
+        raise ValueError(fault)
+    return credentials
+
+
+def _trusted(text: str, roots: list[x509.Certificate]) -> tuple[x509.Certificate, x509.Certificate]:
+    """Return the first certificate of Alipay's file, which brings its issuers along, and the root behind it."""
     first, *issuers = _certificates(text, "alipay_cert")
     certificate: x509.Certificate | None = first
     for _ in range(len(issuers) + 1):
         if certificate is None:
             break
-        if _issuer(certificate, roots):
-            return first
+        if root := _issuer(certificate, roots):
+            return first, root
         certificate = _issuer(certificate, issuers)
     raise ValueError("alipay_cert was not issued by root_cert")
 

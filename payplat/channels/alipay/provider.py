@@ -34,6 +34,7 @@ from payplat.channels.alipay.wire import (
     read_passback,
     request_text,
 )
+from payplat.circuit import Circuit
 from payplat.errors import (
     NoAnswer,
     NotAuthentic,
@@ -91,7 +92,11 @@ class AlipayProvider(Provider):
         self._app_id, self._keys, self._gateway = app_id, keys, gateway
         self._notify_url, self.environment = account.notify_url, account.environment
         self._product_codes = product_codes
-        self._company = Counterpart("alipay", timeout=timeout, opened=account.opened)
+        circuit = Circuit("alipay")
+        self._company = Counterpart(
+            "alipay", timeout=timeout, opened=account.opened, circuit=circuit
+        )
+        self.circuits, self.credentials = (circuit,), keys.credentials
         self.account = f"{app_id}/{seller_id}"
 
     async def prepare(self, order: Order) -> Prepared:

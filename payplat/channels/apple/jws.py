@@ -23,6 +23,7 @@ from payplat.channels.apple.chain import (
     read_roots,
     read_signer,
 )
+from payplat.credentials import credentials_of
 from payplat.errors import NotAuthentic
 
 __all__ = ["APPLE_ROOT_FINGERPRINT", "APPLE_ROOT_G3", "Signed", "SignedData", "read_roots"]
@@ -49,6 +50,7 @@ class SignedData:
     def __init__(self, roots: Sequence[x509.Certificate]) -> None:
         """Raises ValueError when there are no roots."""
         self._roots = Roots(roots)
+        self.credentials = tuple(credentials_of("roots", roots))
         # By the header's text, which holds all certificates, with the seconds for which they were proven.
         self._proven: dict[str, tuple[Signer, range]] = {}
 

@@ -76,7 +76,8 @@ class AppleProvider(Provider):
         self.environment, self.account = account.environment, bundle_id
         self._app_apple_id, self._signed_data = app_apple_id, signed_data
         self._apis, self._policy, self.testers = apis, policy, policy.testers
-        self.sweep_seconds = policy.sweep_seconds
+        self.sweep_seconds, self.credentials = policy.sweep_seconds, signed_data.credentials
+        self.circuits = tuple(api.circuit for api in apis.values())
 
     async def prepare(self, order: Order) -> Prepared:
         """Return what StoreKit 2 needs: ``product_id``, ``quantity``, and the order number as ``app_account_token``."""

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from payplat import seam
 from payplat.addresses import Network
 from payplat.channels.apple.answers import items, member, raise_refusal, read_object, text
+from payplat.circuit import Circuit
 from payplat.errors import NoAnswer, ProviderRefused, ProviderUnavailable
 from payplat.outbound import Answer, Counterpart
 from payplat.retry import Backoff, retrying
@@ -98,7 +99,10 @@ class ServerApi:
     ) -> None:
         self._base_url, self._timeout = base_url.rstrip("/"), timeout
         self._bearer = _Bearer(issuer_id, key_id, private_key, bundle_id)
-        self._apple = Counterpart("apple", timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
+        self.circuit = Circuit("apple")
+        self._apple = Counterpart(
+            "apple", timeout=timeout, max_answer=MAX_ANSWER, opened=opened, circuit=self.circuit
+        )
 
     async def transaction(self, transaction_id: str) -> str:
         """Return the transaction as Apple signs it now ("Get Transaction Info")."""

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from payplat import seam
 from payplat.addresses import Network
 from payplat.channels.google.answers import read_json, read_object, retry_at
+from payplat.circuit import Circuit
 from payplat.errors import NoAnswer, ProviderError, ProviderMisconfigured, ProviderUnavailable
 from payplat.outbound import Answer, Counterpart
 from payplat.retry import Backoff, retrying
@@ -74,7 +75,10 @@ class AccessTokens:
         self, account: ServiceAccount, *, timeout: float, opened: Iterable[Network] = ()
     ) -> None:
         self._account, self._timeout = account, timeout
-        self._google = Counterpart("google_oauth", timeout=timeout, opened=opened)
+        self.circuit = Circuit("google_oauth")
+        self._google = Counterpart(
+            "google_oauth", timeout=timeout, opened=opened, circuit=self.circuit
+        )
         # Seconds since 1970: in which the token is valid, and in which nothing is asked.
         self._token, self._life, self._rest = "", range(0), range(0)
         self._failure: ProviderError = ProviderUnavailable("Google's access token has ended.")

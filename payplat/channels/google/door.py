@@ -20,6 +20,7 @@ from payplat.handlers.pay import FIRST_LOOK, AbstractPay
 from payplat.provider import Account, Provider
 from payplat.purchase import Source, State, Verdict
 from payplat.settings import ChannelSettings, StoreSettings, Url
+from payplat.signs import Sign
 from payplat.strength import weakness
 
 CERTS = "https://www.googleapis.com/oauth2/v3/certs"
@@ -152,5 +153,6 @@ class Google(AbstractPay):
         if bound.state is State.PENDING and not bound.objection and verdict.transaction_id:
             token = shown(verdict.transaction_id, order.order_no, Source.CALLBACK)
             await self.orders.waiting.keep(order, token, seam.now() + FIRST_LOOK)
+            self.orders.signs.note(self.channel, Sign.CALLBACK)
             return
         await self.confirm(bound)

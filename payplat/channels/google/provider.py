@@ -67,7 +67,7 @@ class GoogleProvider(Provider):
         self.environment, self.account, self.testers = account.environment, package_name, testers
         self._secret, self._api, self._tokens, self._push = account_secret, api, tokens, push
         self._subscription, self._asks_price = subscription, asks_price
-        self.sweep_seconds = sweep_seconds
+        self.sweep_seconds, self.circuits = sweep_seconds, (api.circuit, tokens.circuit)
 
     async def prepare(self, order: Order) -> Prepared:
         """Return what Play Billing needs: ``product_id``, ``obfuscated_account_id``, ``obfuscated_profile_id``."""

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from payplat.addresses import Network
 from payplat.channels.google.access import AccessTokens
 from payplat.channels.google.answers import raise_refusal, read_object
+from payplat.circuit import Circuit
 from payplat.errors import NoAnswer, ProviderUnavailable
 from payplat.outbound import Answer, Counterpart
 from payplat.retry import Backoff, retrying
@@ -68,7 +69,10 @@ class PublisherApi:
         package = quote(package_name, safe="")
         self._app_url = f"{base_url.rstrip('/')}/androidpublisher/v3/applications/{package}"
         self._tokens, self._timeout = tokens, timeout
-        self._google = Counterpart("google", timeout=timeout, max_answer=MAX_ANSWER, opened=opened)
+        self.circuit = Circuit("google")
+        self._google = Counterpart(
+            "google", timeout=timeout, max_answer=MAX_ANSWER, opened=opened, circuit=self.circuit
+        )
 
     async def purchase(self, token: str) -> Answered:
         """Return the ProductPurchaseV2 of a purchase token (purchases.productsv2.getproductpurchasev2)."""
