@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from payplat import life, schema
+from payplat import inquiries, life, schema
 from payplat.database import database_of
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
@@ -43,6 +43,7 @@ cli = typer.Typer(
 for group in (deliveries_cli, duties_cli, endpoints_cli, keys_cli, orders_cli):
     cli.add_typer(group)
 cli.command()(trigger)
+inquiries.enrol(cli)
 
 
 @cli.command()

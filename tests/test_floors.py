@@ -15,16 +15,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "payplat"
 # Top first. `name.*` is a package with everything in it. The simulators are an annex, on no floor.
 FLOORS = {
-    9: "__main__ cli demo.* doctor operations",
+    9: "__main__ cli demo.* doctor inquiries operations",
     8: "app exposition life processes",
     7: "channels.*",
     6: "console.* registry terminal",
     5: "handlers.*",
     4: "attempts backlog deliveries duties lanes reconcile sweeps trigger",
-    3: "api_keys audit checks clients decisions endpoints events explanation orders records refunds rows timeline waiting",
+    3: "api_keys audit checks clients decisions delivery_list endpoints events explanation orders proposals quarantine records refunds rows search statistics timeline waiting",
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
-    0: "addresses errors limits metrics money peers provider purchase retry seam strength strict_json",
+    0: "addresses csv_export errors limits metrics money peers provider purchase retry seam strength strict_json",
 }
 ANNEX = "payplat.simulators"
 LOWEST_WITH_HTTP = 5
