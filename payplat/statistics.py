@@ -115,19 +115,19 @@ class Statistics:
             order, duty = ORDERS.c.channel.in_(channels), DUTIES.c.channel.in_(lanes)
             states = ("quarantined", "excess", "unclaimed")
             return Present(
-                await _count(connection, order, ORDERS.c.status == "pending"),
-                await _count(connection, order, ORDERS.c.status == "held"),
-                {s: await _count(connection, EVIDENCE.c.state == s) for s in states},
+                await _count(connection, MOST, order, ORDERS.c.status == "pending"),
+                await _count(connection, MOST, order, ORDERS.c.status == "held"),
+                {s: await _count(connection, MOST, EVIDENCE.c.state == s) for s in states},
                 await _due(connection),
                 await _deliveries(connection, "exhausted", MOST),
-                await _count(connection, PAUSES.c.endpoint > ""),
-                await _count(connection, duty, DUTIES.c.status == "exhausted"),
+                await _count(connection, MOST, PAUSES.c.endpoint > ""),
+                await _count(connection, MOST, duty, DUTIES.c.status == "exhausted"),
             )
 
         return await self._database.read(body)
 
 
-async def _count(connection: AsyncConnection, *where: ColumnElement[bool], most: int = MOST) -> int:
+async def _count(connection: AsyncConnection, most: int, *where: ColumnElement[bool]) -> int:
     """Count rows by their index, up to ``most``."""
     some = select(literal_column("1")).where(*where).limit(most).subquery()
     return int(await connection.scalar(select(func.count()).select_from(some)) or 0)
@@ -136,7 +136,7 @@ async def _count(connection: AsyncConnection, *where: ColumnElement[bool], most:
 async def _deliveries(connection: AsyncConnection, status: str, most: int) -> int:
     endpoints = [name async for name in each_value(connection, DELIVERIES.c.endpoint)]
     mine = DELIVERIES.c.endpoint.in_(endpoints), DELIVERIES.c.status == status
-    return await _count(connection, *mine, most=most)
+    return await _count(connection, most, *mine)
 
 
 async def _due(connection: AsyncConnection) -> int:

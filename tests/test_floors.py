@@ -21,7 +21,10 @@ FLOORS = {
     6: "console.* registry terminal",
     5: "handlers.*",
     4: "attempts backlog deliveries duties lanes reconcile sweeps trigger",
-    3: "api_keys audit checks clients decisions delivery_list endpoints events explanation orders proposals quarantine records refunds rows search statistics timeline waiting",
+    3: (
+        "api_keys audit checks clients decisions delivery_list endpoints events explanation orders proposals quarantine "
+        "records refunds rows search statistics timeline waiting"
+    ),
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
     0: "addresses csv_export errors limits metrics money peers provider purchase retry seam strength strict_json",
