@@ -15,6 +15,7 @@ from tornado.web import Application, RequestHandler
 
 from payplat.api_keys import ApiKeys
 from payplat.catalogue import Catalogue, read_catalogue
+from payplat.channel_health import Health
 from payplat.clients import Clients, clients_of
 from payplat.console.desk import Desk
 from payplat.console.routes import PAGES as CONSOLE_PAGES
@@ -41,7 +42,9 @@ from payplat.reconcile import MissedNotices, Reconciler
 from payplat.registry import Doors, open_channels
 from payplat.rows import Terms
 from payplat.schema import newest_version, require_newest, version
+from payplat.search import accounts_of
 from payplat.settings import ServerSettings, Settings
+from payplat.statistics import Statistics
 from payplat.sweeps import Sweep, Sweeps, UntoldOrders
 from payplat.timeline import Timeline
 

@@ -10,7 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
 from payplat.database import Database
+from payplat.errors import InvalidRequest
 from payplat.models import AUDIT
+
+_LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,14 @@ class RecordedAct(Act):
 
     id: int = 0
     at: str = ""
+
+
+def require_reason(reason: str) -> str:
+    """Return the reason of an act; raises InvalidRequest when it says nothing or too much."""
+    if not reason.strip() or len(reason) > _LONGEST_REASON:
+        told = f"An act needs its reason, in at most {_LONGEST_REASON} characters."
+        raise InvalidRequest(told, field="reason")
+    return reason
 
 
 async def record(connection: AsyncConnection, act: Act) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from payplat import life, schema
+from payplat import commands_quarantine, life, schema
 from payplat.commands_channels import channels_cli
 from payplat.commands_events import events_cli
 from payplat.commands_operators import operators_cli
@@ -58,6 +58,7 @@ for group in (
 cli.command()(trigger)
 # How the doctor marks what it found, by whether it is well and whether that is a warning.
 _MARKS = {(True, False): "[green]✓[/]", (True, True): "[yellow]![/]", (False, False): "[red]✗[/]"}
+commands_quarantine.enrol(cli)
 
 
 @cli.command()

@@ -1,11 +1,21 @@
 """Sessions and transaction retry: one way to write, one way to read, the same verdicts on SQLite and MariaDB/MySQL."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pymysql
-from sqlalchemy import Connection, Engine, Table, event, func, make_url, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, ExceptionContext
@@ -258,6 +268,14 @@ def database_of(settings: Settings) -> Database:
     return Database(
         url.render_as_string(hide_password=False), pool_size=settings.database.pool_size
     )
+
+
+async def each_value(connection: AsyncConnection, column: ColumnElement[str]) -> AsyncIterator[str]:
+    """Yield a column's different values in order, each by one look into its index, however many rows there are."""
+    value = ""
+    while found := await connection.scalar(select(func.min(column)).where(column > value)):
+        value = str(found)
+        yield value
 
 
 async def ping(database: Database) -> None:

@@ -173,21 +173,6 @@ async def _goods_arrived(connection: AsyncConnection, *, order_no: str) -> None:
     await connection.execute(later.values(due_at=now))
 
 
-async def list_deliveries(
-    database: Database, status: str | None = None, limit: int = 100
-) -> Sequence[Row[Any]]:
-    """Return deliveries with their event's type, the newest first."""
-    wanted = (
-        select(DELIVERIES, EVENTS.c.type)
-        .join(EVENTS, EVENTS.c.event_id == DELIVERIES.c.event_id)
-        .order_by(DELIVERIES.c.id.desc())
-        .limit(limit)
-    )
-    if status:
-        wanted = wanted.where(DELIVERIES.c.status == status)
-    return (await database.read(lambda c: c.execute(wanted))).all()
-
-
 async def resend(database: Database, delivery_id: int, actor: str) -> None:
     """Make an exhausted or delivered delivery due again, with the same event id; raises Conflict."""
     this = [DELIVERIES.c.id == delivery_id]

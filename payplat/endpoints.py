@@ -4,7 +4,7 @@ An endpoint that answers 410 Gone wants nothing more. It is paused: its deliveri
 resumes it.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
-from payplat.database import Database
+from payplat.database import Database, each_value
 from payplat.errors import Conflict
 from payplat.models import DELIVERIES, PAUSES
 
@@ -69,18 +69,11 @@ async def states(database: Database, configured: Collection[str]) -> list[State]
 
     async def body(connection: AsyncConnection) -> list[State]:
         pauses = {row.endpoint: row.reason for row in await connection.execute(select(PAUSES))}
-        names = {name async for name in _with_deliveries(connection)}.union(configured)
+        told = {name async for name in each_value(connection, DELIVERIES.c.endpoint)}
+        names = told.union(configured)
         return [await _state(connection, name, configured, pauses) for name in sorted(names)]
 
     return await database.read(body)
-
-
-async def _with_deliveries(connection: AsyncConnection) -> AsyncIterator[str]:
-    """Yield each endpoint of the table by one look into its index, however many deliveries there are."""
-    name, column = "", DELIVERIES.c.endpoint
-    while found := await connection.scalar(select(func.min(column)).where(column > name)):
-        name = str(found)
-        yield name
 
 
 async def _state(

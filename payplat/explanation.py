@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, select
+from sqlalchemy import ColumnElement, Row, Select, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import money
 from payplat.database import Database
-from payplat.models import ATTEMPTS, DELIVERIES, DUTIES, EVENTS, EVIDENCE, ORDERS, PAUSES
+from payplat.models import (
+    ATTEMPTS,
+    DELIVERIES,
+    DUTIES,
+    EVENTS,
+    EVIDENCE,
+    ORDERS,
+    PAUSES,
+    PROPOSALS,
+)
 from payplat.purchase import Order, Status
 from payplat.seam import now, rfc3339
 
@@ -78,6 +87,14 @@ _SENTENCES = {
         "The provider is owed “{what}”, which failed {failures} times{last}: an operator tries duty {id} again.",
         "尚欠渠道“{what}”，已失败 {failures} 次{last}：需由运营人员重试第 {id} 号任务。",
     ),
+    "proposed_release": (
+        "{by} proposed at {at} to release it ({reason}): another operator decides.",
+        "{by} 已于 {at} 提议放行（{reason}）：待另一位运营人员决定。",
+    ),
+    "proposed_refund": (
+        "{by} proposed at {at} to give the money back ({reason}): another operator decides.",
+        "{by} 已于 {at} 提议退款（{reason}）：待另一位运营人员决定。",
+    ),
     "put_aside": (
         "Authentic messages of the provider that did not fit ({reasons}) were put aside: {count}. A person must look.",
         "渠道有 {count} 条真实消息与订单不符（{reasons}），已搁置：需人工处理。",
@@ -101,7 +118,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is on record about an order's present: open work with its last error, and evidence that was put aside."""
+    """What is on record about an order's present: open work with its last error, evidence put aside, an open proposal."""
 
     order: Order
     next_check_at: int | None
@@ -109,6 +126,7 @@ class Standing:
     duties: Sequence[Row[Any]]
     pauses: Mapping[str, str]
     put_aside: Sequence[str]
+    proposal: Row[Any] | None
 
 
 class Explanations:
@@ -129,6 +147,8 @@ class Explanations:
 def explain(standing: Standing) -> Iterator[Sentence]:
     """Yield the sentences, the most important first."""
     yield from _about_state(standing)
+    if standing.proposal is not None and standing.order.status is Status.HELD:
+        yield _about_proposal(standing.proposal)
     if standing.order.waits and standing.next_check_at is not None:
         yield Sentence("waiting", {"at": rfc3339(standing.next_check_at)})
     yield from _about_deliveries(standing)
@@ -158,6 +178,11 @@ def _about_pending(order: Order, asked_at: int | None) -> Sentence:
     return Sentence("pending_over" if is_over else "pending_told", {"at": at, "end": end})
 
 
+def _about_proposal(proposal: Row[Any]) -> Sentence:
+    about = {"by": proposal.proposed_by, "reason": proposal.reason}
+    return Sentence(f"proposed_{proposal.act}", {**about, "at": rfc3339(proposal.proposed_at)})
+
+
 def _about_deliveries(standing: Standing) -> Iterator[Sentence]:
     done = [d for d in standing.deliveries if d.status == "delivered"]
     still_open = [d for d in standing.deliveries if d.status != "delivered"]
@@ -183,31 +208,36 @@ async def _read(connection: AsyncConnection, order: Order) -> Standing:
     aside = select(EVIDENCE.c.reason).where(
         EVIDENCE.c.order_no == order.order_no, EVIDENCE.c.state.in_(["quarantined", "excess"])
     )
-    types = (EVENTS.c.type,)
+    # An order's deliveries are found by its events.
     told = DELIVERIES.join(EVENTS, EVENTS.c.event_id == DELIVERIES.c.event_id)
+    deliveries = select(DELIVERIES, EVENTS.c.type).select_from(told)
+    proposal = select(PROPOSALS).where(PROPOSALS.c.open_for == order.order_no)
     return Standing(
         order,
         await connection.scalar(select(ORDERS.c.next_check_at).where(mine)),
-        await _rows(connection, DELIVERIES, ATTEMPTS.c.delivery_id, order, told, types),
-        await _rows(connection, DUTIES, ATTEMPTS.c.duty_id, order, DUTIES),
+        await _rows(
+            connection,
+            deliveries.where(EVENTS.c.order_no == order.order_no),
+            DELIVERIES,
+            ATTEMPTS.c.delivery_id,
+        ),
+        await _rows(
+            connection,
+            select(DUTIES).where(DUTIES.c.order_no == order.order_no),
+            DUTIES,
+            ATTEMPTS.c.duty_id,
+        ),
         {row.endpoint: row.reason for row in await connection.execute(select(PAUSES))},
         (await connection.execute(aside)).scalars().all(),
+        (await connection.execute(proposal)).one_or_none(),
     )
 
 
 async def _rows(
-    connection: AsyncConnection,
-    table: Table,
-    owner: ColumnElement[Any],
-    order: Order,
-    source: Any,
-    more: Sequence[ColumnElement[Any]] = (),
+    connection: AsyncConnection, work: Select[Any], table: Table, owner: ColumnElement[Any]
 ) -> Sequence[Row[Any]]:
-    """Return the order's rows of leased work, each with the error of its last attempt."""
+    """Return rows of leased work, each with the error of its last attempt."""
     last = select(ATTEMPTS.c.error).where(owner == table.c.id).order_by(ATTEMPTS.c.id.desc())
     error = last.limit(1).correlate(table).scalar_subquery()
-    wanted = select(table, error.label("error"), *more).select_from(source)
-    found = await connection.execute(
-        wanted.where(table.c.order_no == order.order_no).order_by(table.c.id)
-    )
+    found = await connection.execute(work.add_columns(error.label("error")).order_by(table.c.id))
     return found.all()

@@ -87,6 +87,7 @@ class OrderRow(Base):
     __table_args__ = (
         UniqueConstraint("app", "receiver", "idempotency_key"),
         Index(None, "channel", "status", "next_check_at"),
+        Index(None, "receiver", "order_no"),
         CheckConstraint("quantity > 0", name="quantity"),
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("(amount is null) = (currency is null)", name="currency"),
@@ -172,6 +173,7 @@ class RefundRow(Base):
     __table_args__ = (
         UniqueConstraint("kind", "environment", "account", "refund_key"),
         Index(None, "order_no"),
+        Index(None, "refund_key"),
         _MYSQL,
     )
 
@@ -254,6 +256,7 @@ class DeliveryRow(Base):
     __table_args__ = (
         UniqueConstraint("event_id", "endpoint"),
         Index(None, "endpoint", "status", "due_at", "id"),
+        Index(None, "delivered_at"),
         CheckConstraint("status in ('due','delivered','exhausted')", name="status"),
         _MYSQL,
     )

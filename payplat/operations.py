@@ -11,7 +11,8 @@ from payplat.attempts import Attempt
 from payplat.audit import Act, record
 from payplat.clients import Scope
 from payplat.database import Database
-from payplat.deliveries import Ended, list_deliveries, resend, resend_all
+from payplat.deliveries import Ended, resend, resend_all
+from payplat.delivery_list import Filter, list_deliveries
 from payplat.outbound import Counterpart
 from payplat.seam import rfc3339
 from payplat.settings import Settings
@@ -46,11 +47,17 @@ EndpointName = Annotated[str, typer.Argument(help="Which one: app/name.")]
 def deliveries_list(
     config: ConfigFile = None,
     status: Annotated[str | None, typer.Option(help="due, delivered or exhausted.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="To app/name.")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="The event's type.")] = None,
+    order: Annotated[str | None, typer.Option(help="Of that order.")] = None,
+    before: Annotated[int | None, typer.Option(help="Older than that delivery.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List the newest deliveries."""
     settings, _ = configured(config)
-    rows = run(with_database(settings, lambda d: list_deliveries(d, status)))
+    wanted = Filter(status, endpoint, kind, order)
+    rows = run(with_database(settings, lambda d: list_deliveries(d, wanted, before, limit)))
     print_rows(rows, ("id", "status", "type", "order_no", "endpoint", "failures"), as_json=as_json)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,8 @@ _BY_IDEMPOTENCY_KEY = select(ORDERS).where(
     ORDERS.c.receiver == bindparam("receiver"),
     ORDERS.c.idempotency_key == bindparam("key"),
 )
+# What belongs to an operator's decision, such as its record.
+Then = Callable[[AsyncConnection], Awaitable[None]]
 log = structlog.get_logger("payplat")
 _ALERTING = (Result.MISMATCH, Result.EXCESS, Result.UNKNOWN_ORDER, Result.HELD)
 
@@ -106,18 +108,24 @@ class Orders:
             values["payment"] = json.dumps(payment, ensure_ascii=False)
         await self._execute(update(ORDERS).where(ORDERS.c.order_no == order_no).values(values))
 
-    async def release(self, order_no: str, actor: str) -> Order:
-        """Deliver a held order after all; raises OrderNotFound, or Conflict when it is not held or is owed back."""
+    async def release(self, order_no: str, actor: str, then: Then | None = None) -> Order:
+        """Deliver a held order after all, and do ``then`` in the same transaction.
+
+        Raises OrderNotFound, or Conflict when it is not held or is owed back.
+        """
 
         def decide(case: Case, refunds: set[str]) -> None:
             if "due" in refunds:
                 raise Conflict("The money is on its way back.")
             case.release(actor)
 
-        return await self._decide_held(order_no, decide)
+        return await self._decide_held(order_no, decide, then)
 
-    async def give_back(self, order_no: str, actor: str) -> Order:
-        """Owe a held order's money to its payer, once; raises OrderNotFound, or Conflict when that cannot be."""
+    async def give_back(self, order_no: str, actor: str, then: Then | None = None) -> Order:
+        """Owe a held order's money to its payer, once, and do ``then`` in the same transaction.
+
+        Raises OrderNotFound, or Conflict when that cannot be.
+        """
 
         def decide(case: Case, refunds: set[str]) -> None:
             if refunds:
@@ -126,9 +134,11 @@ class Orders:
                 raise Conflict("Only the company itself gives this money back.")
             case.give_back(actor)
 
-        return await self._decide_held(order_no, decide)
+        return await self._decide_held(order_no, decide, then)
 
-    async def _decide_held(self, order_no: str, decide: Callable[[Case, set[str]], None]) -> Order:
+    async def _decide_held(
+        self, order_no: str, decide: Callable[[Case, set[str]], None], then: Then | None
+    ) -> Order:
         """Let ``decide``, which gets the order and how its refunds stand, end what an order was held for."""
         written: list[set[str]] = []
 
@@ -146,6 +156,8 @@ class Orders:
                 raise Conflict("The order's channel is not open.")
             decide(case, refunds)
             await self._records.store(connection, loaded)
+            if then is not None:
+                await then(connection)
             written.append(refunds)
             return case.order
 

@@ -203,9 +203,14 @@ class Verdict:
 
     @cached_property
     def transaction_key(self) -> str:
-        """One name for (kind, environment, account, transaction id): the SHA-256 of the four, each ended by a NUL."""
-        parts = (self.kind, self.environment, self.account, self.transaction_id or "")
-        return hashlib.sha256("".join(f"{part}\0" for part in parts).encode()).hexdigest()
+        """One name for (kind, environment, account, transaction id)."""
+        return transaction_key(self.kind, self.environment, self.account, self.transaction_id or "")
+
+
+def transaction_key(kind: str, environment: str, account: str, transaction_id: str) -> str:
+    """Return one name for the four: the SHA-256 of them, each ended by a NUL."""
+    parts = (kind, environment, account, transaction_id)
+    return hashlib.sha256("".join(f"{part}\0" for part in parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,18 +15,20 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "payplat"
 # Top first. `name.*` is a package with everything in it. The simulators are an annex, on no floor.
 FLOORS = {
-    9: "__main__ commands_channels cli commands_events commands_operators commands_orders demo.* doctor operations",
+    9: "__main__ cli commands_channels commands_events commands_operators commands_orders demo.* doctor"
+    " commands_quarantine operations",
     8: "app exposition life processes",
     7: "channels.*",
     6: "console.* registry terminal",
     5: "handlers.*",
     4: "attempts backlog channel_health deliveries duties lanes reconcile sweeps trigger",
-    3: "api_keys audit checks clients decisions endpoints events explanation inquiry operators orders"
-    " particulars records refunds rows signs telling timeline waiting",
+    3: "api_keys audit checks clients decisions delivery_list endpoints events explanation inquiry operators"
+    " orders particulars proposals quarantine records refunds rows search signs statistics telling"
+    " timeline waiting",
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
-    0: "addresses circuit credentials errors limits masking metrics money peers provider purchase retry seam"
-    " strength strict_json words",
+    0: "addresses circuit credentials csv_export errors limits masking metrics money peers provider purchase"
+    " retry seam strength strict_json words",
 }
 ANNEX = "payplat.simulators"
 LOWEST_WITH_HTTP = 5

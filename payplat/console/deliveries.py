@@ -16,7 +16,18 @@ from payplat.delivery_list import Filter, list_deliveries
 from payplat.errors import InvalidRequest
 
 _PAGE, _MOST_IN_A_FILE = 50, 10_000
-_NAMES = ("id", "status", "type", "order_no", "event_id", "endpoint", "failures", "created_at", "due_at", "delivered_at")  # fmt: skip
+_NAMES = (
+    "id",
+    "status",
+    "type",
+    "order_no",
+    "event_id",
+    "endpoint",
+    "failures",
+    "created_at",
+    "due_at",
+    "delivered_at",
+)
 _STATUSES = ("due", "delivered", "exhausted")
 _SPANS = {"hour": 3600, "day": 86400, "week": 7 * 86400}
 

@@ -8,7 +8,17 @@ from payplat.proposals import Decision, Deed, Proposals
 from payplat.quarantine import Item, Kind, Quarantine
 from payplat.seam import rfc3339
 
-_NAMES = ("at", "kind", "reason", "order_no", "amount", "currency", "source", "evidence_id", "sha256")  # fmt: skip
+_NAMES = (
+    "at",
+    "kind",
+    "reason",
+    "order_no",
+    "amount",
+    "currency",
+    "source",
+    "evidence_id",
+    "sha256",
+)
 _PAGE, _MOST_IN_A_FILE = 50, 10_000
 
 

@@ -5,7 +5,20 @@ from payplat.csv_export import to_csv
 from payplat.seam import rfc3339
 from payplat.search import Hit, Kind, Search
 
-_NAMES = ("kind", "matched", "at", "order_no", "app", "channel", "status", "product_id", "quantity", "amount", "currency", "receiver")  # fmt: skip
+_NAMES = (
+    "kind",
+    "matched",
+    "at",
+    "order_no",
+    "app",
+    "channel",
+    "status",
+    "product_id",
+    "quantity",
+    "amount",
+    "currency",
+    "receiver",
+)
 _PAGE, _MOST_IN_A_FILE = 50, 10_000
 
 

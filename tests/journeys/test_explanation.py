@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from payplat.deliveries import list_deliveries, resend
+from payplat.deliveries import resend
+from payplat.delivery_list import Filter, list_deliveries
 from payplat.endpoints import resume
 from tests.processes import run_here
 
@@ -72,7 +73,7 @@ async def test_a_merchant_that_gave_up(client):
     client.stage.merchant.misbehave("500")
     order_no = await paid(client)
     await client.until(lambda: client.count("deliveries", "status='exhausted'"))
-    (row,) = await list_deliveries(client.stage.platform.database)
+    (row,) = await list_deliveries(client.stage.platform.database, Filter())
     assert f"in 2 attempts (answered 500); no more are made. Send delivery {row.id} again." in (
         await told(client, order_no)
     )

@@ -313,6 +313,29 @@ def orphans(books: Books) -> Iterator[str]:
                 yield f"{name} of {row['order_no']}"
 
 
+def what_was_resolved_says_why(books: Books) -> Iterator[str]:
+    """Who resolves evidence gives a reason, and the audit knows who it was."""
+    known = {row["subject"] for row in books.tables.get("audit", ())}
+    for row in books.tables["evidence"]:
+        is_known = f"evidence {row['id']}" in known
+        if row["state"] == "resolved" and not (row["resolution"] and is_known):
+            yield f"evidence {row['id']} is resolved, and nobody says why"
+
+
+def money_takes_two_people(books: Books) -> Iterator[str]:
+    """What was approved was proposed by somebody else and is done; what is decided is open no more."""
+    told = {(row["order_no"], row["what"], row["actor"]) for row in books.tables["timeline"]}
+    for row in books.tables.get("proposals", ()):
+        if (row["open_for"] is None) != (row["decision"] is not None):
+            yield f"proposal {row['id']} is open for {row['open_for']}, decided: {row['decision']}"
+        what = {"release": "released", "refund": "refund_ordered"}[row["act"]]
+        if row["decision"] == "approved" and (
+            row["decided_by"] == row["proposed_by"]
+            or (row["order_no"], what, row["decided_by"]) not in told
+        ):
+            yield f"proposal {row['id']} was approved, but not by another or not done"
+
+
 WIDE_RULES: list[Callable[[Books], Iterator[str]]] = [
     transactions_pay_once,
     events_are_on_their_way,
@@ -320,6 +343,8 @@ WIDE_RULES: list[Callable[[Books], Iterator[str]]] = [
     events_are_themselves,
     stories_are_proven,
     orphans,
+    what_was_resolved_says_why,
+    money_takes_two_people,
 ]
 
 

@@ -60,6 +60,7 @@ def test_a_purchase_is_read_whole() -> None:
         quantity=5,
         payer="a" * 64,
         paid_at=1_795_341_600_123_456,
+        receipt="GPA.3312-4581-9035-12345",
         note="order GPA.3312-4581-9035-12345, region CN",
     )
 

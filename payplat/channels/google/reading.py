@@ -39,6 +39,7 @@ def read_purchase(
         verifier=verifier,
         transaction_id=token,
         payer=_text(purchase, "obfuscatedExternalAccountId"),
+        receipt=_text(purchase, "orderId"),
         note=_note(purchase),
     )
     quantity = _count(offer.get("quantity", 1))
