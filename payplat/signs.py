@@ -94,9 +94,9 @@ class Signs:
     async def _write_on(self) -> None:
         clear_contextvars()  # nobody's request
         while not self._ended.is_set():
-            await self._write()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _PERIOD)
+            await self._write()
 
     async def _write(self) -> None:
         """Add what is new to the table; what could not be written stays new."""
