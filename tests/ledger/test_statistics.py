@@ -84,15 +84,18 @@ async def test_a_look_reads_what_is_new(ledger, clock, minute):
     statistics = Statistics(ledger.database)
     await ledger.settle(paid(await ledger.open()))
     assert (await by_minute(statistics))[minute].sales["shop"].paid == 1
-    late = await ledger.open()
-    clock.forward(70)
+    late = draft()
+    clock.forward(57)
+    assert (await by_minute(statistics))[minute].sales["shop"].opened == 1
+    await ledger.orders.open(late)
     assert (await by_minute(statistics))[minute].sales["shop"].opened == 2
-    clock.forward(30)
+    clock.forward(40)
+    await statistics.minutes()
     with listening(ledger.database) as asked:
         await statistics.minutes()
     since = min(n for _, given in asked for n in _numbers(given) if n > minute // 2)
     assert since >= minute
-    await ledger.run(ORDERS.delete().where(ORDERS.c.order_no == late.order_no))
+    await ledger.run(ORDERS.delete().where(ORDERS.c.order_no == late.order.order_no))
     fresh = Statistics(ledger.database)
     for each, opened in ((statistics, 2), (fresh, 1)):
         assert (await by_minute(each))[minute].sales["shop"].opened == opened
