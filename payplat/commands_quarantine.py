@@ -113,7 +113,7 @@ def proposals_list(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 @proposals_cli.command("propose")
 def proposals_propose(
-    order_no: str,
+    order_no: Annotated[str, typer.Argument(help="The order's number.")],
     act: Annotated[Deed, typer.Argument(help="What shall become of it.")],
     reason: Reason,
     config: ConfigFile = None,

@@ -88,7 +88,7 @@ class Proposals:
             key = inserted.inserted_primary_key
             written.append(int(key[0]) if key else 0)
             told = {"act": act.value, "reason": reason}
-            await _tell(connection, order_no, "proposed", operator, told)
+            await _write_line(connection, order_no, "proposed", operator, told)
             await audit.record(
                 connection, Act(operator, "propose", order_no, {"proposal": written[-1], **told})
             )
@@ -169,7 +169,7 @@ class _Ending:
             return  # it was committed, only the reply was lost
         await self.write(what, connection)
         told = {"act": self.proposal.act, "proposed_by": self.proposal.proposed_by}
-        await _tell(connection, self.proposal.order_no, what, self.operator, told)
+        await _write_line(connection, self.proposal.order_no, what, self.operator, told)
 
     async def _is_written(self, connection: AsyncConnection) -> bool:
         mine = PROPOSALS.c.id == self.proposal.id, PROPOSALS.c.decided_at == self.at
@@ -189,7 +189,7 @@ def _proposal(row: Row[Any]) -> Proposal:
     )
 
 
-async def _tell(
+async def _write_line(
     connection: AsyncConnection, order_no: str, what: str, operator: str, told: dict[str, Any]
 ) -> None:
     (row,) = await fetch(connection, ORDERS_BY_NO, order_nos=[order_no])

@@ -67,6 +67,23 @@ _SENTENCES = {
         "{by} released the held order: it is delivered.",
         "{by} 已放行（补单），开始发货。",
     ),
+    "proposed release": (
+        "{by} proposed to release the held order ({reason}); another operator decides.",
+        "{by} 申请放行该订单（{reason}），等待另一位操作员批准。",
+    ),
+    "proposed refund": (
+        "{by} proposed to give the held money back ({reason}); another operator decides.",
+        "{by} 申请退款（{reason}），等待另一位操作员批准。",
+    ),
+    "proposal_rejected": (
+        "{by} rejected what {proposed_by} had proposed.",
+        "{by} 拒绝了 {proposed_by} 的申请。",
+    ),
+    "proposal_withdrawn": ("{by} withdrew the proposal.", "{by} 撤回了申请。"),
+    "evidence_resolved": (
+        "{by} resolved the message that had been put aside ({reason}).",
+        "{by} 已处理搁置的消息（{reason}）。",
+    ),
     "refund_ordered": ("{by} ordered the held money back.", "{by} 决定退回挂起的款项。"),
     "evidence_waiting": (
         "The client's receipt was kept until the provider can tell what it is worth.",
@@ -234,6 +251,8 @@ def _is_reached(name: str, failed: str, field: str) -> bool:
 def _variant(what: str, detail: Mapping[str, Any]) -> str:
     if what == "queried":
         return str(detail.get("outcome", ""))
+    if what == "proposed":
+        return str(detail.get("act", ""))
     if what in ("delivery_attempt", "duty_attempt"):
         return "" if detail.get("ok") else "failed"
     if what == "refunded" and "refund" not in detail:

@@ -23,6 +23,8 @@ WRITERS = {
     "_Moment": 1,
     "_tried": 1,
     "Record": 2,
+    "_write_line": 2,
+    "partial": 1,
 }
 
 
@@ -98,6 +100,8 @@ def test_sentences_are_whole(name):
         "state": "used",
         "outcome": variant,
         "reason": variant,
+        "act": variant,
+        "proposed_by": "bob",
     }
     full |= {"ok": not variant}
     for detail in ({}, full):

@@ -54,7 +54,7 @@ class OrderCheck(OrderPage):
         self.read_act()
         order = await self.order(order_no)
         await self.record(Act(self.signed_in.name, "verify", order_no))
-        await self.desk.reconciler.refresh(order)
+        await self.desk.reconciler.verify(order)
         self.done(f"/orders/{order_no}", "done_verified")
 
 
