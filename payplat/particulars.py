@@ -27,20 +27,22 @@ class Particulars:
 
 
 async def particulars(database: Database, order_no: str) -> Particulars:
-    """Return what is on record beside the order."""
+    """Return what is on record beside the order. Deliveries are found by their events, which have the index."""
 
-    async def rows(connection: AsyncConnection, wanted: Any, table: Any) -> Sequence[Row[Any]]:
-        mine = wanted.where(table.c.order_no == order_no).order_by(table.c.id)
+    async def rows(
+        connection: AsyncConnection, wanted: Any, of: Any, table: Any
+    ) -> Sequence[Row[Any]]:
+        mine = wanted.where(of.c.order_no == order_no).order_by(table.c.id)
         return (await connection.execute(mine)).all()
 
     async def body(connection: AsyncConnection) -> Particulars:
         payment = select(PAYMENTS).where(PAYMENTS.c.order_no == order_no)
         return Particulars(
             (await connection.execute(payment)).first(),
-            await rows(connection, select(REFUNDS), REFUNDS),
-            await rows(connection, _DELIVERIES, DELIVERIES),
-            await rows(connection, select(DUTIES), DUTIES),
-            await rows(connection, select(PROPOSALS), PROPOSALS),
+            await rows(connection, select(REFUNDS), REFUNDS, REFUNDS),
+            await rows(connection, _DELIVERIES, EVENTS, DELIVERIES),
+            await rows(connection, select(DUTIES), DUTIES, DUTIES),
+            await rows(connection, select(PROPOSALS), PROPOSALS, PROPOSALS),
         )
 
     return await database.read(body)

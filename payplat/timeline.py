@@ -9,13 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat.database import Database
 from payplat.masking import masked
-from payplat.models import ATTEMPTS, DELIVERIES, DUTIES, EVIDENCE, TIMELINE
+from payplat.models import ATTEMPTS, DELIVERIES, DUTIES, EVENTS, EVIDENCE, TIMELINE
 from payplat.purchase import Order
 from payplat.seam import rfc3339
 from payplat.telling import checks, told
 
 # So many messages of one order are shown, the first ones.
 _MOST_MESSAGES = 50
+# An order's deliveries are found by their events, which have the index.
+_DELIVERIES = EVENTS.join(DELIVERIES, DELIVERIES.c.event_id == EVENTS.c.event_id)
 Rows = Sequence[Row[Any]]
 
 
@@ -43,8 +45,15 @@ class Timeline:
             evidence = select(EVIDENCE).where(EVIDENCE.c.order_no == order.order_no)
             statements = (
                 select(TIMELINE).where(TIMELINE.c.order_no == order.order_no),
-                _attempts(DELIVERIES, ATTEMPTS.c.delivery_id, DELIVERIES.c.endpoint, order),
-                _attempts(DUTIES, ATTEMPTS.c.duty_id, DUTIES.c.what, order),
+                _attempts(
+                    _DELIVERIES,
+                    ATTEMPTS.c.delivery_id,
+                    DELIVERIES,
+                    EVENTS,
+                    DELIVERIES.c.endpoint,
+                    order,
+                ),
+                _attempts(DUTIES, ATTEMPTS.c.duty_id, DUTIES, DUTIES, DUTIES.c.what, order),
                 evidence.order_by(EVIDENCE.c.id).limit(_MOST_MESSAGES),
             )
             return [(await connection.execute(statement)).all() for statement in statements]
@@ -61,13 +70,11 @@ class Timeline:
         return [_entry(order, moment, messages) for moment in reversed(moments)][::-1]
 
 
-def _attempts(work: Table, key: Any, name: Any, order: Order) -> Any:
-    joined = work.join(ATTEMPTS, key == work.c.id)
-    return (
-        select(ATTEMPTS, name.label("name"))
-        .select_from(joined)
-        .where(work.c.order_no == order.order_no)
-    )
+def _attempts(work: Any, owner: Any, table: Table, of: Table, name: Any, order: Order) -> Any:
+    """Select the attempts at the order's ``work``, whose order stands in the table ``of``."""
+    joined = work.join(ATTEMPTS, owner == table.c.id)
+    named = select(ATTEMPTS, name.label("name")).select_from(joined)
+    return named.where(of.c.order_no == order.order_no)
 
 
 def _tried(row: Row[Any], what: str, label: str) -> _Moment:
