@@ -15,6 +15,7 @@ from payplat.console.desk import (
     detail_text,
     is_number,
     link_of,
+    message_text,
     moment_text,
     seal_of,
 )
@@ -159,6 +160,7 @@ class Page(BaseHandler):
             "rfc3339": rfc3339,
             "detail_text": detail_text,
             "link_of": link_of,
+            "message_text": message_text,
             "told": self._told,
             "quote": quote,
             "file": address_of,

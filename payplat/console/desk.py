@@ -84,6 +84,13 @@ def detail_text(detail: Mapping[str, Any]) -> str:
     return "\n".join(f"{key}: {value}" for key, value in told.items())
 
 
+def message_text(message: Any) -> str:
+    """Return a masked message as it is read: text as it is, all else as JSON."""
+    return (
+        message if isinstance(message, str) else json.dumps(message, ensure_ascii=False, indent=2)
+    )
+
+
 def is_number(text: str) -> bool:
     """Tell whether the text can be the number of a row."""
     return text.isascii() and text.isdecimal() and len(text) < 19

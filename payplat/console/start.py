@@ -33,12 +33,18 @@ class Start(Page):
             present=present,
             figures=list(_figures(present)),
             charts=list(charts_of(minutes)),
-            series=_series,
+            series=self._series,
             clock=[rfc3339(minute.at)[11:16] for minute in minutes],
             attention=await self._attention(),
         )
 
     template = "start.html"
+
+    def _series(self, chart: Chart) -> str:
+        """Return a chart for the script that draws it, as JSON that stands in a page."""
+        lines = [(self.t.name(name), values) for name, values in chart.lines]
+        told = json.dumps({"minutes": chart.minutes, "lines": lines})
+        return told.replace("<", "\\u003c")
 
     async def _attention(self) -> list[str]:
         """Return the names of the channels that are not well."""
@@ -91,8 +97,3 @@ def _success(
             channel,
             [round(100 * s.opened_paid / s.opened, 1) if s and s.opened else None for s in sales],
         )
-
-
-def _series(chart: Chart) -> str:
-    """Return a chart for the script that draws it, as JSON that stands in a page."""
-    return json.dumps({"minutes": chart.minutes, "lines": chart.lines}).replace("<", "\\u003c")

@@ -3,6 +3,7 @@
 
 const colours = ["#2a8f85", "#d9892b", "#7a6ff0", "#c2436b", "#4b8bd8"];
 const drawn = new Map();
+const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 16);
 
 function draw(place) {
   const source = document.querySelector(`[data-series="${place.dataset.chart}"]`);
@@ -14,11 +15,12 @@ function draw(place) {
   const plot = new uPlot({
     width: place.clientWidth,
     height: 190,
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1)] } },
-    axes: [axis, { ...axis, size: 48 }],
-    series: [{ value: "{HH}:{mm}" }, ...lines.map(([label], at) => ({
-      label, stroke: colours[at % colours.length], width: 2, points: { show: false }, spanGaps: true,
+    axes: [{ ...axis, values: (_, marks) => marks.map(clock) }, { ...axis, size: 48 }],
+    series: [{ label: "UTC", value: (_, seconds) => seconds === null ? "–" : clock(seconds) }, ...lines.map(([label], at) => ({
+      label, stroke: colours[at % colours.length], width: 2, points: { show: true, size: 4 },
+      value: (_, number) => number ?? "–",
     }))],
   }, [minutes, ...lines.map(([, values]) => values)], place);
   drawn.set(place, { plot, text: source.textContent });
