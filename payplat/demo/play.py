@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from payplat import operators
 from payplat.database import Database
 from payplat.demo.client import Web
 from payplat.demo.invariants import count_all, count_orders
@@ -25,6 +26,7 @@ from payplat.demo.storefront import open_shop
 from payplat.demo.stories import STORIES
 from payplat.demo.story import Story
 from payplat.demo.telling import Outcome, Teller, language_of
+from payplat.operators import Role
 from payplat.schema import migrate
 
 LONGEST_STORY = 20.0
@@ -108,10 +110,20 @@ async def _stay(stage: Stage, teller: Teller) -> None:
         teller.gap()
         teller.link("shop", shop.url)
         _link(stage, teller)
+        await _open_console(stage, teller)
         teller.say("until_stopped")
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
     teller.say("closed")
+
+
+async def _open_console(stage: Stage, teller: Teller) -> None:
+    """Let two people into the console: what becomes of held money takes two."""
+    teller.link("console", f"{stage.url}/console")
+    for name in ("operator", "colleague"):
+        password = await operators.create(stage.platform.database, name, Role.OPERATOR, "demo")
+        teller.link("sign_in", f"{name}  {password}")
+    teller.gap()
 
 
 def _link(stage: Stage, teller: Teller) -> None:

@@ -50,6 +50,8 @@ _SENTENCES = {
     "apple": ("App Store's simulator", "App Store 模拟器"),
     "google": ("Google Play's simulator", "Google Play 模拟器"),
     "merchant": ("the game's server", "游戏服务器"),
+    "console": ("operators' console", "运营控制台"),
+    "sign_in": ("  name, password", "  用户名、密码"),
     "api": ("payplat's API", "payplat 接口"),
     "folder": ("data and log", "数据与日志"),
 }
@@ -110,7 +112,7 @@ class Teller:
     def link(self, key: str, address: object) -> None:
         """Print where something is to be found."""
         words = self._words(key)
-        gap = " " * (20 - cell_len(words))
+        gap = " " * (26 - cell_len(words))
         self._print(f"   {words}{gap}[cyan]{_escape(str(address))}[/]")
 
     def _words(self, key: str) -> str:

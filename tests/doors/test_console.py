@@ -12,13 +12,6 @@ from payplat.models import AUDIT, OPERATORS, SESSIONS
 from payplat.operators import IDLE, Operators, Role
 from tests.people import Person, person
 
-
-@pytest.fixture
-def overrides() -> dict[str, str]:
-    """The console is open to this machine, unless a test is of where it is not."""
-    return {"PAYPLAT_CONSOLE__NETWORKS": '["127.0.0.1/32"]'}
-
-
 PAGES = ["", "/account", "/acts", "/orders/0193", "/nowhere"]
 
 

@@ -12,9 +12,8 @@ from tests.people import Person, person
 
 @pytest.fixture
 def overrides() -> dict[str, str]:
-    """The console is open to this machine; late money is held."""
+    """Late money is held."""
     return {
-        "PAYPLAT_CONSOLE__NETWORKS": '["127.0.0.1/32"]',
         "PAYPLAT_CHANNELS__ALIPAY__LATE": "hold",
     }
 

@@ -18,9 +18,8 @@ from tests.stage import Client
 
 @pytest.fixture
 def overrides() -> dict[str, str]:
-    """The console is open to this machine; late money is held; a merchant that fails is soon given up."""
+    """Late money is held; a merchant that fails is soon given up."""
     return {
-        "PAYPLAT_CONSOLE__NETWORKS": '["127.0.0.1/32"]',
         "PAYPLAT_CHANNELS__ALIPAY__LATE": "hold",
         "PAYPLAT_DELIVERY__ATTEMPTS": "2",
         "PAYPLAT_DELIVERY__BASE_SECONDS": "0.1",
