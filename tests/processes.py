@@ -94,6 +94,7 @@ def run_here(stage: Stage, *arguments: str, **environ: str) -> subprocess.Comple
         here.setattr(sys, "argv", ["payplat", *arguments])
         # Decided where pytest's own output goes, which may be a terminal.
         here.setattr(terminal.out, "_color_system", None)
+        here.setattr(terminal.out, "_width", int(environ.get("COLUMNS", 80)))
         here.setattr(rich_utils, "FORCE_TERMINAL", None)
         # Only a process's first thread may say what becomes of signals.
         here.setattr(signal, "signal", lambda *_: None)

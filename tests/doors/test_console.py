@@ -150,6 +150,7 @@ async def test_sessions_end(stage):
     await ann.sign_in()
     await operators.end(database, "ann", "test")
     assert (await ann.open("/acts")).status == 303
+    assert (await ann.sign_in()).status == 403
     with pytest.raises(Conflict):
         await operators.set_role(database, "ann", Role.OPERATOR, "test")
 

@@ -101,7 +101,7 @@ def written(micros: int) -> str:
 async def test_exhausted_deliveries_of_a_time_are_sent_again(client, stage, order, command, typed):
     """`deliveries resend` by time makes due what was given up then, for one endpoint or all, and says how many."""
     noon = (seam.now() - 600 * MINUTE) // MINUTE * MINUTE
-    ids = await exhausted(stage, order, [noon - 1000, noon, noon + MINUTE, noon + 2 * MINUTE])
+    ids = await exhausted(stage, order, [noon - MINUTE, noon, noon + MINUTE, noon + 2 * MINUTE])
     span = ("--since", written(noon), "--until", written(noon + 2 * MINUTE))
     many = ("deliveries", "resend", "--status", "exhausted", *span)
     ended = await command(*many, "--endpoint", "default/main")
