@@ -22,6 +22,7 @@ from benchmarks.report import surroundings
 from payplat import seam
 from payplat.database import Database
 from payplat.delivery_list import Filter, list_deliveries
+from payplat.demo.stage import set_stage
 from payplat.explanation import Explanations
 from payplat.models import EVENTS, EVIDENCE, REFUNDS
 from payplat.orders import Orders
@@ -30,6 +31,7 @@ from payplat.schema import migrate
 from payplat.search import Search
 from payplat.statistics import Statistics
 from tests.mariadb import start_mariadb
+from tests.people import person
 
 GOAL = 200.0  # milliseconds
 Question = Callable[[], Awaitable[Any]]
@@ -107,9 +109,39 @@ async def _measure(
     questions = await _questions(database, numbers)
     results = {name: await _ask(ask, given.times) for name, ask in questions.items()}
     await database.close()
+    results |= await _pages(url, numbers, given.times)
     told = f"{given.orders} orders, {given.busy} in the last hour; each asked {given.times} times"
     _print(told, "", *surroundings(version), "", *_table(results))
     return int(any(median(times) > GOAL for times in results.values()))
+
+
+async def _pages(url: str, numbers: Sequence[str], times: int) -> dict[str, Sequence[float]]:
+    """Open pages over HTTP, as a browser without script; service and client share this process."""
+    here = {"PAYPLAT_DATABASE__URL": url}
+    with tempfile.TemporaryDirectory(prefix="payplat-benchmark-") as name:
+        async with set_stage(Path(name), overrides=here, work=False) as stage:
+            ann = await person(stage, "ann")
+            paths: Mapping[str, Callable[[], str]] = {
+                "start, the first time": lambda: "",
+                "start": lambda: "",
+                "search": lambda: f"/search?q=player-{CHANCE.randrange(5000)}",
+                "order": lambda: f"/orders/{CHANCE.choice(numbers)}",
+                "deliveries": lambda: "/deliveries?status=exhausted",
+                "to decide": lambda: "/quarantine",
+                "channels": lambda: "/channels",
+            }
+
+            def opened(pick: Callable[[], str]) -> Question:
+                async def open_it() -> None:
+                    if (reply := await ann.open(pick())).status != 200:
+                        raise RuntimeError(f"answered {reply.status}")
+
+                return open_it
+
+            return {
+                f"page: {name}": await _ask(opened(pick), 2 if "first" in name else times)
+                for name, pick in paths.items()
+            }
 
 
 async def _ask(ask: Question, count: int) -> list[float]:
