@@ -138,6 +138,18 @@ async def test_deliveries_are_filtered_and_sent_again(stage, client, ann):
     ]
 
 
+async def test_an_order_resends_its_own(stage, client, ann):
+    """A delivery goes out again from its order's page; another order's does not, nor one that is on its way."""
+    mine, other = [await paid(client, stage) for _ in range(2)]
+    await change(client, "UPDATE deliveries SET status='exhausted'")
+    here = f"/orders/{mine}"
+    for wrong in ("2", "x", ""):
+        assert (await ann.press(here, f"{here}/resend", delivery=wrong)).status == 400
+    assert b"It goes out again now." in (await ann.press(here, f"{here}/resend", delivery="1")).body
+    assert (await ann.press(here, f"{here}/resend", delivery="1")).status == 409
+    assert await client.count("deliveries", f"status='exhausted' AND order_no='{other}'") == 1
+
+
 async def test_an_endpoint_is_paused_and_resumed(stage, ann):
     """The page says so, and who did it is on record; an endpoint that is none is refused."""
     page = await ann.press("/deliveries", "/endpoints", endpoint="default/main", act="pause")
