@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError, Oper
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from payplat import metrics, seam
+from payplat import metrics, seam, traces
 from payplat.errors import DatabaseUnavailable
 from payplat.retry import Backoff
 from payplat.settings import Settings
@@ -99,11 +99,13 @@ class Database:
         A lost reply to COMMIT leaves the outcome unknown, so ``body`` must be safe to repeat after it took effect: it
         reads by key before it writes. Raises DatabaseUnavailable after the deadline or the last try.
         """
-        return await self._within_deadline(self._retried(body))
+        with traces.tracer.span("database transaction"):
+            return await self._within_deadline(self._retried(body))
 
     async def read(self, body: Body[T]) -> T:
         """Run ``body(connection)`` without taking SQLite's write lock; raises like ``transaction``."""
-        return await self._within_deadline(self._once(body, read_only=True))
+        with traces.tracer.span("database read"):
+            return await self._within_deadline(self._once(body, read_only=True))
 
     async def close(self) -> None:
         """Close all connections."""

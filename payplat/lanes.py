@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Row
 from structlog.contextvars import bind_contextvars
 
+from payplat import traces
 from payplat.database import Database
 from payplat.errors import PayplatError
 from payplat.leases import Queue
@@ -111,7 +112,8 @@ class Lane:
         ids = {name: getattr(row, name) for name in _IDS if hasattr(row, name)}
         bind_contextvars(lane=self._name, **ids)
         try:
-            await self._perform(row)
+            with traces.tracer.span(f"work {self._name}", **ids):
+                await self._perform(row)
         except PayplatError as error:
             log.warning("work failed", lane=self._name, reason=str(error))
         except Exception:

@@ -8,12 +8,15 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
+from importlib import import_module
+from importlib.metadata import version as package_version
 from typing import Self
 
 import structlog
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from payplat import traces
 from payplat.app import (
     Platform,
     make_router,
@@ -29,6 +32,8 @@ from payplat.registry import Doors
 from payplat.settings import Settings
 
 log = structlog.get_logger("payplat")
+# Tables of the configuration that a process reads once.
+_FIXED = ("server", "metrics", "traces")
 # Reads the configuration again; raises ConfigurationError.
 Reread = Callable[[], Settings]
 
@@ -81,6 +86,7 @@ class Life:
 
     async def begin(self, settings: Settings) -> Platform:
         """Begin the first shift; raises PayplatError."""
+        _start_traces(settings.traces.collector)
         self.shift = await Shift.begin(settings, self._doors, works=self._works)
         return self.shift.platform
 
@@ -116,8 +122,8 @@ class Life:
 
     def _warn_of_what_stays(self, fresh: Settings) -> None:
         present = self.shift.platform.settings
-        if (fresh.server, fresh.metrics) != (present.server, present.metrics):
-            log.warning("server and metrics settings change with a restart")
+        if any(getattr(fresh, name) != getattr(present, name) for name in _FIXED):
+            log.warning("server, metrics and traces settings change with a restart")
 
     async def end(self, server: HTTPServer | None = None) -> None:
         """Take nothing more, finish what was begun, close."""
@@ -130,6 +136,17 @@ class Life:
         if self._exposition is not None:
             await self._exposition.close()
         await self.shift.close()
+        await asyncio.to_thread(traces.tracer.close)
+
+
+def _start_traces(collector: str | None) -> None:
+    if collector is None:
+        return
+    try:
+        otel = import_module("payplat.otel")  # loaded by who asks for it: it brings a lot along
+    except ImportError:
+        raise ConfigurationError(["traces.collector: needs the extra payplat[otel]"]) from None
+    traces.tracer = otel.OtelTracer(collector, package_version("payplat"))
 
 
 async def serve(

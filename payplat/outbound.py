@@ -18,7 +18,7 @@ import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
-from payplat import metrics, seam
+from payplat import metrics, seam, traces
 from payplat.addresses import Network, is_permitted
 from payplat.circuit import Circuit
 from payplat.errors import NoAnswer
@@ -81,7 +81,8 @@ class Counterpart:
         started, outcome = asyncio.get_running_loop().time(), "no_answer"
         try:
             tried: dict[str, bool] = {}
-            answer = await self._call(self._prepared(method, url, body, headers, tried), tried)
+            with traces.tracer.span(f"call {self._name}"):
+                answer = await self._call(self._prepared(method, url, body, headers, tried), tried)
             outcome = f"{answer.status // 100}xx"
             return answer
         finally:

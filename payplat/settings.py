@@ -77,6 +77,12 @@ class ConsoleSettings(Section):
     networks: list[IPvAnyNetwork] = []
 
 
+class TraceSettings(Section):
+    """Where traces go: a collector that takes OTLP over HTTP; none are made without one."""
+
+    collector: Url | None = None
+
+
 class LimitSettings(Section):
     """How often callers may come; each process counts for itself."""
 
@@ -273,6 +279,7 @@ class Settings(Section):
     catalogue: str = "products.toml"
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    traces: TraceSettings = TraceSettings()
     console: ConsoleSettings = ConsoleSettings()
     limits: LimitSettings = LimitSettings()
     outbound: OutboundSettings = OutboundSettings()

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "payplat"
 FLOORS = {
     9: "__main__ cli commands_channels commands_events commands_operators commands_orders demo.* doctor"
     " commands_quarantine operations",
-    8: "app exposition life processes",
+    8: "app exposition life otel processes",
     7: "channels.*",
     6: "console.* registry terminal",
     5: "handlers.*",
@@ -28,7 +28,7 @@ FLOORS = {
     2: "database group_commit key_sets leases logins migrations.* outbound schema",
     1: "catalogue configuration logs models settings",
     0: "addresses circuit credentials csv_export errors limits masking metrics money peers provider purchase"
-    " retry seam strength strict_json words",
+    " retry seam strength strict_json traces words",
 }
 ANNEX = "payplat.simulators"
 LOWEST_WITH_HTTP = 5

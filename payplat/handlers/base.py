@@ -10,7 +10,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from payplat import errors, metrics, seam, strict_json
+from payplat import errors, metrics, seam, strict_json, traces
 from payplat.clients import Client, Clients, Scope
 from payplat.handlers import fields
 from payplat.limits import Limit
@@ -87,6 +87,7 @@ class BaseHandler(RequestHandler):
     """The base of all doors. Bodies stay raw bytes: no framework parses what a provider signed."""
 
     request_id: str
+    _span: traces.RequestSpan | None = None
     # What a door offers; Tornado's 405 does not say it.
     allowed_methods: tuple[str, ...] = ("GET",)
 
@@ -103,6 +104,8 @@ class BaseHandler(RequestHandler):
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         self.set_header("X-Request-Id", self.request_id)
+        door = f"{self.request.method} {type(self).__name__}"
+        self._span = traces.tracer.request(door, self.request.headers)
         self.settings["running"].add(self)
         if self.settings["draining"].is_set():
             self.set_header("Connection", "close")
@@ -127,6 +130,8 @@ class BaseHandler(RequestHandler):
 
     def on_finish(self) -> None:
         """Count the request as answered."""
+        if self._span is not None:
+            self._span.end(self.get_status())
         self.settings["running"].discard(self)
 
     def on_connection_close(self) -> None:
