@@ -116,6 +116,10 @@ async def test_a_second_factor_is_demanded_once_it_is_there(stage):
     both = await asyncio.gather(ann.sign_in(code=later), ann.sign_in(code=later))
     assert sorted(reply.status for reply in both) == [303, 403]
     assert ("ann", "totp_added", "ann") in await acts_of(stage)
+    other = pyotp.random_base32()
+    code = pyotp.TOTP(other).now()
+    again = await ann.press("/account", "/account/totp", secret=other, code=code)
+    assert again.status == 403  # whoever has only the session takes it away from nobody
 
 
 async def test_a_password_is_changed_by_who_knows_it(stage):
