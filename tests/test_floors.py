@@ -19,7 +19,7 @@ FLOORS = {
     " commands_quarantine operations",
     8: "app exposition life processes",
     7: "channels.*",
-    6: "console.* registry terminal",
+    6: "console.* openapi.* registry terminal",
     5: "handlers.*",
     4: "attempts backlog channel_health deliveries duties lanes reconcile sweeps trigger",
     3: "api_keys audit checks clients decisions delivery_list endpoints events explanation inquiry operators"
