@@ -84,8 +84,8 @@ class Message(TypedDict):
     source: str
     state: str
     reason: str
-    raw: str
-    answer: str | None
+    raw: Annotated[Any, Field(description="By its fields where it has some, otherwise as text.")]
+    answer: Annotated[Any, Field(description="The same; null where the provider was not asked.")]
 
 
 class Moment(TypedDict):

@@ -173,12 +173,10 @@ class _Writer:
         return written
 
     def _security(self, scope: Scope) -> list[Schema]:
-        users = scope in USER_SCOPES
-        return [
-            {mode: [str(scope)]}
-            for mode in _SCHEMES
-            if mode in self._modes and (users or mode != "jwt")
-        ]
+        """Return who may: users too where they have the scope; without anybody who has it, nobody gets in."""
+        modes = [mode for mode in _SCHEMES if mode in self._modes]
+        having = [mode for mode in modes if mode != "jwt" or scope in USER_SCOPES]
+        return [{mode: [str(scope)]} for mode in having or modes]
 
     def _parameters(self, told: Operation) -> Iterator[Schema]:
         for name, kind in told.path.items():
