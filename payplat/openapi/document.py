@@ -85,7 +85,8 @@ class _Schemas(GenerateJsonSchema):
 def places(doors: Doors) -> Iterator[Place]:
     """Yield every operation, of the channels those of ``doors``, by channel."""
     yield from starmap(_place, _CLIENT_PATHS)
-    for segment, step in STEPS.items():
+    # What clients call before what providers call.
+    for segment, step in sorted(STEPS.items(), reverse=True):
         for channel, door in sorted(doors.items()):
             told = door.descriptions[step]
             yield Place(f"/v1/{segment}/{channel}", "post", f"{told.name}_{channel}", told, channel)
@@ -251,7 +252,7 @@ def _error_examples() -> Schema:
             "summary": sentence or "The path has no such method; `Allow` names those that it has.",
             "value": problem_of(answer, _EXAMPLE_ID, sentence),
         }
-        for answer, sentence in told
+        for answer, sentence in sorted(told)
     }
 
 
