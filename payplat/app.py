@@ -35,6 +35,7 @@ from payplat.handlers.health import HealthHandler, ReadyHandler
 from payplat.handlers.orders import OrderHandler
 from payplat.lanes import Lane, Worker
 from payplat.limits import Limit
+from payplat.openapi.reference import routes as reference_routes
 from payplat.operators import Operators
 from payplat.orders import Orders
 from payplat.provider import Provider
@@ -140,6 +141,7 @@ def make_router(platform: Platform) -> RuleRouter:
             ),
             (r"/healthz/?", HealthHandler),
             (r"/readyz/?", ReadyHandler, {"checks": _readiness(platform)}),
+            *reference_routes(_doors(platform), platform.settings.auth.mode),
             *console_routes(_desk(platform)),
         ],
         template_path=CONSOLE_PAGES,
@@ -153,6 +155,10 @@ def make_router(platform: Platform) -> RuleRouter:
     )
     factory = ChannelFactory(application, platform.channels, shared)
     return RuleRouter([Rule(AnyMatches(), factory), Rule(AnyMatches(), application)])
+
+
+def _doors(platform: Platform) -> Doors:
+    return {name: channel.door for name, channel in platform.channels.items()}
 
 
 def _desk(platform: Platform) -> Desk:

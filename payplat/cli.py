@@ -17,6 +17,7 @@ from payplat.database import database_of
 from payplat.doctor import examine
 from payplat.errors import ConfigurationError
 from payplat.logs import configure_logging
+from payplat.openapi.document import CLIENT_MODES, document_of
 from payplat.operations import (
     deliveries_cli,
     duties_cli,
@@ -139,6 +140,12 @@ def demo() -> None:
 
     configure_logging("ERROR")
     raise typer.Exit(run(play(stay=sys.stdin.isatty() and sys.stdout.isatty())))
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the API's OpenAPI document as JSON, with every installed channel under the name of its kind."""
+    print_json(document_of(installed_doors(), CLIENT_MODES))
 
 
 @cli.command()

@@ -24,7 +24,8 @@ class Scope(StrEnum):
     EVENTS = "events"  # pull events
 
 
-_USER = frozenset({Scope.BUY, Scope.READ})
+# What an app's users may do.
+USER_SCOPES = frozenset({Scope.BUY, Scope.READ})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Clients:
         receiver = await login.subject(token)
         if not is_receiver(receiver):
             raise UnknownClient("The token's sub is no receiver's name.")
-        return Client(f"user:{app}/{receiver}", app, receiver, _USER)
+        return Client(f"user:{app}/{receiver}", app, receiver, USER_SCOPES)
 
     def _login(self, issuer: str, audiences: Collection[str]) -> tuple[str, Login]:
         """Return the login that a token says it is from; its signature has yet to prove that."""

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Any, NamedTuple, NotRequired, TypeVar
 from urllib.parse import parse_qsl
 
 import structlog
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
+from typing_extensions import TypedDict
 
 from payplat import errors, metrics, seam, strict_json, traces
 from payplat.clients import Client, Clients, Scope
@@ -29,6 +31,18 @@ class ErrorAnswer(NamedTuple):
     status: int
     code: str
     quiet: bool = True
+
+
+class Problem(TypedDict):
+    """What every error is told as (RFC 9457): go by ``code``, which stays; ``detail`` is a sentence for people."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    request_id: str
+    detail: NotRequired[str]
+    field: NotRequired[str]
 
 
 # Concrete before abstract: the first class that fits answers. Transient trouble is 5xx, so that providers come again.
@@ -64,7 +78,8 @@ ERROR_TABLE: dict[type[errors.PayplatError], ErrorAnswer] = {
     errors.ConfigurationError: ErrorAnswer(500, "configuration_error", quiet=False),
     errors.PayplatError: ErrorAnswer(500, "internal_error", quiet=False),
 }
-_BY_STATUS = {
+# What Tornado refuses by itself.
+HTTP_CODES = {
     400: "invalid_request",
     404: "not_found",
     405: "method_not_allowed",
@@ -78,18 +93,39 @@ def error_answer(error: BaseException | None) -> ErrorAnswer:
         if isinstance(error, kind):
             return answer
     if isinstance(error, HTTPError):
-        return ErrorAnswer(error.status_code, _BY_STATUS.get(error.status_code, "http_error"))
+        return ErrorAnswer(error.status_code, HTTP_CODES.get(error.status_code, "http_error"))
     return ErrorAnswer(500, "internal_error", quiet=False)
+
+
+def problem_of(told: ErrorAnswer, request_id: str, detail: str = "", field: str = "") -> Problem:
+    """Return the body of an error's answer; ``field`` names what is wrong in the request, where that is known."""
+    problem: Problem = {
+        "type": "about:blank",
+        "title": told.code.replace("_", " ").capitalize(),
+        "status": told.status,
+        "code": told.code,
+        "request_id": request_id,
+    }
+    if detail:
+        problem["detail"] = detail
+    if field:
+        problem["field"] = field
+    return problem
 
 
 @stream_request_body
 class BaseHandler(RequestHandler):
     """The base of all doors. Bodies stay raw bytes: no framework parses what a provider signed."""
 
-    request_id: str
     _span: traces.RequestSpan | None = None
     # What a door offers; Tornado's 405 does not say it.
     allowed_methods: tuple[str, ...] = ("GET",)
+
+    @cached_property
+    def request_id(self) -> str:
+        """The id that the caller gave the request, or one of ours where that is missing or no id."""
+        sent = self.request.headers.get("X-Request-Id", "")
+        return sent if _REQUEST_ID.fullmatch(sent) else seam.new_id()
 
     def set_default_headers(self) -> None:
         """Give every answer the fields that all have, and take Tornado's version from it."""
@@ -98,9 +134,7 @@ class BaseHandler(RequestHandler):
             self.set_header(name, value)
 
     def prepare(self) -> None:
-        """Give the request its id, and refuse one too many or whose body announces itself as none of ours."""
-        sent = self.request.headers.get("X-Request-Id", "")
-        self.request_id = sent if _REQUEST_ID.fullmatch(sent) else seam.new_id()
+        """Refuse a request that is one too many or whose body announces itself as none of ours."""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         self.set_header("X-Request-Id", self.request_id)
@@ -173,7 +207,7 @@ class BaseHandler(RequestHandler):
         metrics.REFUSED.labels(told.code).inc()
         self.set_status(told.status)
         # Tornado has cleared all headers before it comes here.
-        self.set_header("X-Request-Id", getattr(self, "request_id", ""))
+        self.set_header("X-Request-Id", self.request_id)
         if told.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         if told.status == 405:
@@ -185,18 +219,8 @@ class BaseHandler(RequestHandler):
 
     def tell_error(self, told: ErrorAnswer, error: BaseException | None) -> None:
         """Write the error's body; a channel's callback overrides this with its provider's own words."""
-        problem = {
-            "type": "about:blank",
-            "title": told.code.replace("_", " ").capitalize(),
-            "status": told.status,
-            "code": told.code,
-            "request_id": getattr(self, "request_id", None),
-        }
-        if isinstance(error, errors.PayplatError):
-            problem["detail"] = str(error)
-        field = getattr(error, "field", None)
-        if field:
-            problem["field"] = field
+        detail = str(error) if isinstance(error, errors.PayplatError) else ""
+        problem = problem_of(told, self.request_id, detail, getattr(error, "field", None) or "")
         self.set_header("Content-Type", "application/problem+json")
         self.finish(json.dumps(problem, ensure_ascii=False))
 

@@ -2,13 +2,38 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from payplat.errors import PayplatError
 from payplat.handlers.base import BaseHandler
+from payplat.handlers.described import ANY_REQUEST, Answer, Content, Operation, problems
+
+
+class Alive(TypedDict):
+    """This process lives."""
+
+    status: Literal["alive"]
+
+
+class Readiness(TypedDict):
+    """Whether this process can do its work, and by name what it lacks."""
+
+    status: Literal["ready", "unready"]
+    reasons: Annotated[dict[str, str], Field(examples=[{"database": "it does not answer"}])]
 
 
 class HealthHandler(BaseHandler):
     """Alive."""
+
+    description: ClassVar[Operation] = Operation(
+        name="healthz",
+        title="Is it alive?",
+        says="Whether this process lives, whatever it could do.",
+        answers={200: Answer("It lives.", Content(Alive)), **problems(*ANY_REQUEST)},
+    )
 
     def get(self) -> None:
         """Answer 200 as long as the loop turns."""
@@ -17,6 +42,17 @@ class HealthHandler(BaseHandler):
 
 class ReadyHandler(BaseHandler):
     """Ready, or not and why."""
+
+    description: ClassVar[Operation] = Operation(
+        name="readyz",
+        title="Is it ready?",
+        says="Whether this process can do its work: a balancer sends it requests as long as it says so.",
+        answers={
+            200: Answer("It is ready.", Content(Readiness)),
+            503: Answer("It is not, and why.", Content(Readiness)),
+            **problems(*ANY_REQUEST),
+        },
+    )
 
     def initialize(self, checks: dict[str, Callable[[], Awaitable[None]]]) -> None:
         """Receive what must hold, by name; each raises a PayplatError when it does not."""

@@ -1,7 +1,7 @@
 """AbstractPay: the steps of a purchase, in one place; a channel fills in what differs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import structlog
@@ -21,7 +21,9 @@ from payplat.errors import (
     UnknownOrder,
 )
 from payplat.handlers.base import ClientHandler
+from payplat.handlers.described import Operation
 from payplat.handlers.orders import order_answer
+from payplat.handlers.steps import CALLBACK, VERIFY
 from payplat.orders import Orders, fits
 from payplat.peers import household
 from payplat.provider import Account, Provider
@@ -64,6 +66,11 @@ class AbstractPay(ClientHandler):
     """
 
     settings_type: ClassVar[type[ChannelSettings]]
+    # What the OpenAPI document says of the steps that have an address for each channel.
+    descriptions: ClassVar[Mapping[str, Operation]] = {
+        "respond_callback": CALLBACK,
+        "verify_order": VERIFY,
+    }
     allowed_methods = ("POST",)
     channel: str
     step: str

@@ -41,9 +41,9 @@ _KINDS = {kind: door.settings_type for kind, door in installed_doors().items()}
 _PLAIN = re.compile(r"(?=.{1,20}\Z)[0-9]*\.?[0-9]*", re.DOTALL)
 _REQUESTS: tuple[type[BaseModel], ...] = (
     OrderRequest,
-    alipay_door.VerifyRequest,
-    apple_door.VerifyRequest,
-    google_door.VerifyRequest,
+    alipay_door.AlipayVerification,
+    apple_door.AppleVerification,
+    google_door.GoogleVerification,
 )
 
 

@@ -1,18 +1,20 @@
 """Apple's door: the steps of a purchase in which the App Store differs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from typing_extensions import TypedDict
 
 from payplat.channels.apple.jws import APPLE_ROOT_G3, SignedData, read_roots
 from payplat.channels.apple.provider import AppleProvider, Ask, Policy
 from payplat.channels.apple.server_api import BASE_URLS, ServerApi, read_key
-from payplat.errors import (
-    NotAccepted,
-)
+from payplat.errors import NotAccepted
+from payplat.handlers.described import Answer, Content, Operation, problems
 from payplat.handlers.pay import AbstractPay
+from payplat.handlers.steps import CALLBACK, UNTAKEN, VERIFY
 from payplat.provider import Account, Provider
 from payplat.purchase import Evidence, Source
 from payplat.settings import ChannelSettings, StoreSettings, Url
@@ -66,14 +68,29 @@ class AppleSettings(StoreSettings):
         }
 
 
-class VerifyRequest(BaseModel):
+def _only(name: str) -> dict[str, Any]:
+    """Return the schema of what has ``name`` and not null."""
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
+class AppleVerification(BaseModel):
     """What a client submits: its order, and what StoreKit gave it, a signed transaction or at least its id."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"oneOf": [_only("signed_transaction"), _only("transaction_id")]},
+    )
 
-    order_no: Annotated[str, Field(max_length=64)]
-    signed_transaction: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32768}$")] | None = None
-    transaction_id: Annotated[str, Field(pattern=r"^[0-9]{1,32}$")] | None = None
+    order_no: Annotated[str, Field(max_length=64, description="The order that was paid.")]
+    signed_transaction: Annotated[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32768}$")] | None,
+        Field(description="StoreKit's `jwsRepresentation` of the transaction."),
+    ] = None
+    transaction_id: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9]{1,32}$")] | None,
+        Field(description="The transaction's id, where that is all there is."),
+    ] = None
 
     @model_validator(mode="after")
     def _has_one(self) -> Self:
@@ -88,10 +105,37 @@ class VerifyRequest(BaseModel):
         return Evidence(Source.VERIFY, submitted.encode())
 
 
+class AppleNotice(TypedDict):
+    """An App Store Server Notification V2."""
+
+    signedPayload: Annotated[str, Field(description="A JWS that Apple signed.")]
+
+
+_ORDER = {"order_no": "0197f3a1c2d4e5f60718293a4b5c6d7e"}
+_SUBMITTED = {
+    "a signed transaction": {**_ORDER, "signed_transaction": "eyJhbGciOiJFUzI1NiJ9.e30.c2ln"},
+    "an id": {**_ORDER, "transaction_id": "2000000123456789"},
+}
+
+
 class Apple(AbstractPay):
     """The App Store by StoreKit 2."""
 
     settings_type: ClassVar[type[ChannelSettings]] = AppleSettings
+    descriptions: ClassVar[Mapping[str, Operation]] = {
+        "respond_callback": replace(
+            CALLBACK,
+            body=Content(
+                AppleNotice,
+                examples={"a notice": {"signedPayload": "eyJhbGciOiJFUzI1NiJ9.e30.c2ln"}},
+            ),
+            answers={
+                200: Answer("It was taken, or put aside for a person."),
+                **problems(*UNTAKEN),
+            },
+        ),
+        "verify_order": replace(VERIFY, body=Content(AppleVerification, examples=_SUBMITTED)),
+    }
 
     @classmethod
     def make_provider(cls, settings: Any, account: Account) -> Provider:
@@ -127,5 +171,5 @@ class Apple(AbstractPay):
 
     async def verify_order(self) -> None:
         """Confirm what the client submitted and answer with its order; 202 while Apple cannot be asked."""
-        request = self.read_json(VerifyRequest)
+        request = self.read_json(AppleVerification)
         await self.examine(request.order_no, request.evidence)

@@ -1,11 +1,13 @@
 """Google Play's door: the steps of a purchase in which Google Play differs."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from typing_extensions import TypedDict
 
 from payplat import seam
 from payplat.addresses import Network
@@ -16,7 +18,9 @@ from payplat.channels.google.push import PushAuth
 from payplat.channels.google.push_keys import PushKeys
 from payplat.errors import NotAccepted, NotAuthentic, OrderNotFound
 from payplat.handlers.base import ErrorAnswer
+from payplat.handlers.described import Answer, Content, Operation, problems
 from payplat.handlers.pay import FIRST_LOOK, AbstractPay
+from payplat.handlers.steps import CALLBACK, UNTAKEN, VERIFY
 from payplat.provider import Account, Provider
 from payplat.purchase import Source, State, Verdict
 from payplat.settings import ChannelSettings, StoreSettings, Url
@@ -76,19 +80,63 @@ class GoogleSettings(StoreSettings):
         return AccessTokens(self._account(), timeout=self.timeout_seconds, opened=opened)
 
 
-class VerifyRequest(BaseModel):
+class GoogleVerification(BaseModel):
     """What a client submits: its order, and the purchase token that Play Billing gave it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    order_no: Annotated[str, Field(max_length=64)]
-    purchase_token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,2047}$")]
+    order_no: Annotated[str, Field(max_length=64, description="The order that was paid.")]
+    purchase_token: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,2047}$",
+            description="Play Billing's token of the purchase.",
+        ),
+    ]
+
+
+class PushMessage(TypedDict):
+    """What Google Play published."""
+
+    data: Annotated[str, Field(description="A Real-time Developer Notification in base64.")]
+    messageId: str
+
+
+class GooglePush(TypedDict):
+    """A push of Pub/Sub."""
+
+    message: PushMessage
+    subscription: str
+
+
+_PUSH = {
+    "message": {"data": "eyJ2ZXJzaW9uIjoiMS4wIn0=", "messageId": "136969346945"},
+    "subscription": "projects/my-project/subscriptions/payplat",
+}
+_SUBMITTED = {
+    "order_no": "0197f3a1c2d4e5f60718293a4b5c6d7e",
+    "purchase_token": "opaque-token-up-to-2048-characters",
+}
 
 
 class Google(AbstractPay):
     """Google Play by Play Billing."""
 
     settings_type: ClassVar[type[ChannelSettings]] = GoogleSettings
+    descriptions: ClassVar[Mapping[str, Operation]] = {
+        "respond_callback": replace(
+            CALLBACK,
+            body=Content(GooglePush, examples={"a push": _PUSH}),
+            answers={
+                204: Answer("It was taken, or put aside for a person."),
+                **problems(*(kind for kind in UNTAKEN if kind is not NotAuthentic)),
+                **problems(NotAuthentic, status=401),
+            },
+        ),
+        "verify_order": replace(
+            VERIFY, body=Content(GoogleVerification, examples={"a token": _SUBMITTED})
+        ),
+    }
     provider: GoogleProvider
 
     @classmethod
@@ -128,7 +176,7 @@ class Google(AbstractPay):
 
     async def verify_order(self) -> None:
         """Ask Google about the client's token and answer with its order; 202 while it is pending or cannot be asked."""
-        request = self.read_json(VerifyRequest)
+        request = self.read_json(GoogleVerification)
         evidence = shown(request.purchase_token, request.order_no, Source.VERIFY)
         await self.examine(request.order_no, evidence)
 
@@ -136,6 +184,7 @@ class Google(AbstractPay):
         """Tell a pusher whom we do not know that it is not authenticated."""
         if self.step == "respond_callback" and isinstance(error, NotAuthentic):
             self.set_status(401)
+            self.set_header("WWW-Authenticate", "Bearer")
             told = told._replace(status=401)
         super().tell_error(told, error)
 
