@@ -287,14 +287,19 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
-def skeleton(document: str) -> tuple[list[str], int, list[str]]:
-    """What translation leaves alone: the headings' levels in order, the count of table rows, the commands and tests."""
+def skeleton(document: str) -> tuple[list[str], int, list[str], list[list[str]]]:
+    """What translation leaves alone: the headings' levels in order, the count of table rows, the commands and tests.
+
+    And the code but for its comments.
+    """
     text = TEXTS[document]
+    code = re.findall(r"^(```.*?^)```$", text, re.MULTILINE | re.DOTALL)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     return (
         re.findall(r"^#+(?= )", prose, re.MULTILINE),
         len(re.findall(r"^\|", prose, re.MULTILINE)),
         sorted(re.findall(r"\./run [^`#\n]*\b|tests/[\w./:]*\w", text)),
+        [[re.split(r"\s*(?:#|//)", line)[0] for line in block.splitlines()] for block in code],
     )
 
 
