@@ -7,7 +7,7 @@ import pytest
 
 from payplat.errors import PayplatError
 from payplat.handlers.base import ERROR_TABLE, error_answer
-from tests.documents import DOCS, ROOT, blocks
+from tests.documents import DOCS, blocks
 from tests.test_help import COMMANDS
 
 _ROW = re.compile(r"^\| (.*) \|$", re.MULTILINE)
