@@ -1,4 +1,4 @@
-"""The merchant's samples of docs/integrate.md, run as a new user would: they take what payplat signs, and nothing else."""
+"""The merchant's samples of docs/integrate.md, run as a new user would: they take what payplat signs alone."""
 
 import asyncio
 import base64
