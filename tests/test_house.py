@@ -30,6 +30,7 @@ BASE64_RUN = re.compile(
 )
 COMMAND = re.compile(r"\./run ([a-z]+)")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+ANCHOR = re.compile(r"\]\(([^)#\s:]*)#([^)]+)\)")
 TWIN = ".zh-CN.md"
 
 
@@ -287,6 +288,24 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def slugs(document: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", TEXTS[document], flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_anchors_of_links_are_headings() -> None:
+    """A link into a document leads to one of its headings."""
+    broken = []
+    for name, text in DOCUMENTS.items():
+        for target, anchor in ANCHOR.findall(text):
+            path = os.path.normpath(Path(name).parent / target) if target else name
+            if path in DOCUMENTS and anchor not in slugs(path):
+                broken.append(f"{name}: {target}#{anchor}")
+    assert broken == []
+
+
 def skeleton(document: str) -> tuple[list[str], int, list[str], list[list[str]]]:
     """What translation leaves alone: the headings' levels in order, the count of table rows, the commands and tests.
 
@@ -310,6 +329,14 @@ def test_chinese_documents_say_what_the_english_ones_say(twin: str) -> None:
     assert skeleton(twin) == skeleton(english)
     for here, there in ((twin, english), (english, twin)):
         assert Path(there).name in LINK.findall(TEXTS[here].splitlines()[0])
+
+
+def test_every_guide_is_there_in_chinese() -> None:
+    """Whoever reads Chinese is sent to no page that is English alone."""
+    guides = {name for name in DOCUMENTS if name.startswith(("docs/", "README"))}
+    assert {name for name in guides if TWIN not in name} == {
+        name.removesuffix(TWIN) + ".md" for name in guides if TWIN in name
+    }
 
 
 def test_the_changelog_knows_this_version() -> None:
