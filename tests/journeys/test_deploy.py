@@ -59,7 +59,7 @@ def settings_in(unit: str, name: str) -> list[str]:
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_understands_the_unit(unit, tmp_path):
-    """`systemd-analyze verify` has nothing to say of it, and the sandbox around the service is a tight one."""
+    """`systemd-analyze verify` has nothing to say of it; the sandbox is a tight one, and its user nobody else's."""
     analyze = needs("systemd-analyze")
     text = (DEPLOY / unit).read_text().replace("/opt/payplat/bin/payplat", "/bin/true")
     (tmp_path / unit).write_text(text)
@@ -67,6 +67,8 @@ def test_systemd_understands_the_unit(unit, tmp_path):
     for check in checks:
         ended = subprocess.run([analyze, *check, tmp_path / unit], capture_output=True, text=True)
         assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    assert settings_in(unit, "DynamicUser") == ["yes"]
+    assert settings_in(unit, "User") == ["payplat"]
 
 
 @pytest.mark.parametrize("unit", UNITS)
