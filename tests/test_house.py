@@ -30,6 +30,7 @@ BASE64_RUN = re.compile(
 )
 COMMAND = re.compile(r"\./run ([a-z]+)")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+ANCHOR = re.compile(r"\]\(([^)#\s:]*)#([^)]+)\)")
 TWIN = ".zh-CN.md"
 
 
@@ -287,14 +288,37 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
-def skeleton(document: str) -> tuple[list[str], int, list[str]]:
-    """What translation leaves alone: the headings' levels in order, the count of table rows, the commands and tests."""
+def slugs(document: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", TEXTS[document], flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_anchors_of_links_are_headings() -> None:
+    """A link into a document leads to one of its headings."""
+    broken = []
+    for name, text in DOCUMENTS.items():
+        for target, anchor in ANCHOR.findall(text):
+            path = os.path.normpath(Path(name).parent / target) if target else name
+            if path in DOCUMENTS and anchor not in slugs(path):
+                broken.append(f"{name}: {target}#{anchor}")
+    assert broken == []
+
+
+def skeleton(document: str) -> tuple[list[str], int, list[str], list[list[str]]]:
+    """What translation leaves alone: the headings' levels in order, the count of table rows, the commands and tests.
+
+    And the code but for its comments.
+    """
     text = TEXTS[document]
+    code = re.findall(r"^(```.*?^)```$", text, re.MULTILINE | re.DOTALL)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     return (
         re.findall(r"^#+(?= )", prose, re.MULTILINE),
         len(re.findall(r"^\|", prose, re.MULTILINE)),
         sorted(re.findall(r"\./run [^`#\n]*\b|tests/[\w./:]*\w", text)),
+        [[re.split(r"\s*(?:#|//)", line)[0] for line in block.splitlines()] for block in code],
     )
 
 
@@ -305,6 +329,14 @@ def test_chinese_documents_say_what_the_english_ones_say(twin: str) -> None:
     assert skeleton(twin) == skeleton(english)
     for here, there in ((twin, english), (english, twin)):
         assert Path(there).name in LINK.findall(TEXTS[here].splitlines()[0])
+
+
+def test_every_guide_is_there_in_chinese() -> None:
+    """Whoever reads Chinese is sent to no page that is English alone."""
+    guides = {name for name in DOCUMENTS if name.startswith(("docs/", "README"))}
+    assert {name for name in guides if TWIN not in name} == {
+        name.removesuffix(TWIN) + ".md" for name in guides if TWIN in name
+    }
 
 
 def test_the_changelog_knows_this_version() -> None:

@@ -48,6 +48,8 @@ _ANSWER_TOKENS = [
 class _Believing:
     """Keys that believe every signature, so that what only Alipay can sign is read too."""
 
+    credentials = ()
+
     def verifier(self, text: bytes, signature: str) -> str:
         """Return the name of a key."""
         return "0" * 16
