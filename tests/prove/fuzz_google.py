@@ -2,6 +2,7 @@
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 
 from jwt.api_jws import PyJWS
@@ -68,7 +69,7 @@ def targets() -> list[Target]:
     sources = ("payplat/channels/google/", "payplat/strict_json.py")
     believing: Any = _Believing()
     push = PushAuth(believing, audience=_AUDIENCE, email=PUSHER)
-    nothing: Any = None
+    nothing: Any = SimpleNamespace(circuit=None)
     provider = GoogleProvider(
         Account("google", "production", _AUDIENCE),
         package_name=PACKAGE,
