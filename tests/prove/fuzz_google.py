@@ -174,7 +174,7 @@ def _run(voided: Any) -> Any:
     except StopIteration as done:
         return done.value
     except AttributeError as error:
-        if "'NoneType'" not in str(error):
+        if "SimpleNamespace" not in str(error):
             raise
     return []
 
