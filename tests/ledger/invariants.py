@@ -317,7 +317,7 @@ def what_was_resolved_says_why(books: Books) -> Iterator[str]:
     """Who resolves evidence gives a reason, and the audit knows who it was."""
     known = {row["subject"] for row in books.tables.get("audit", ())}
     for row in books.tables["evidence"]:
-        is_known = f"evidence {row['id']}" in known
+        is_known = f"evidence {row.get('id')}" in known
         if row["state"] == "resolved" and not (row["resolution"] and is_known):
             yield f"evidence {row['id']} is resolved, and nobody says why"
 

@@ -20,6 +20,8 @@ from payplat.simulators.apple.knobs import Knobs
 from payplat.simulators.apple.notices import Notice
 from payplat.simulators.clock import Agenda, Clock
 
+_CHANCE = random.Random()  # noqa: S311 - no secret
+
 
 @dataclass
 class Received:
@@ -157,7 +159,7 @@ class Platform:
         """Whether a retry is signed anew is not documented: either may happen."""
         resign = self.knobs.resign
         if resign is None:
-            resign = random.random() < 0.5  # noqa: S311 - no secret
+            resign = _CHANCE.random() < 0.5
         if resign or not notice.signed:
             notice.signed = self.signed(self.payload(notice))
         return notice.signed

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from payplat.commands_quarantine import os_user
 from payplat.proposals import Deed, Proposals
+from payplat.terminal import operator
 from tests.journeys.test_held import held_at_alipay
 from tests.processes import run_here
 
@@ -75,7 +75,7 @@ async def test_the_quarantine_is_worked_off(client, stage, typed):
     assert (await typed(*resolve))[0] == 0
     assert (await typed(*resolve))[0] == 1
     assert (await listed()).keys() == {"held"}
-    assert await client.count("audit", f"operator='{os_user()}'") == 1
+    assert await client.count("audit", f"operator='{operator()}'") == 1
 
 
 async def test_two_people_decide_about_money(client, stage, typed):
