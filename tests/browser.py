@@ -16,7 +16,7 @@ FLAGS = [
     "--no-first-run",
 ]
 PICTURES = os.environ.get("PAYPLAT_SCREENSHOTS")
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 
@@ -60,7 +60,7 @@ class Visit:
 async def open_page(browser: Browser, address: str, name: str, **options) -> Visit:
     """Open an address as somebody; ``options`` are those of a browser context."""
     context = await browser.new_context(**options)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     visit = Visit(await context.new_page(), name)
     visit.watch(visit.page)
     await visit.page.goto(address)

@@ -107,7 +107,7 @@ def pytest_collection_modifyitems(items):
     """Mark every coroutine test for pytest-tornado."""
     for item in items:
         if inspect.iscoroutinefunction(getattr(item, "function", None)):
-            item.add_marker(pytest.mark.gen_test(timeout=60))
+            item.add_marker(pytest.mark.gen_test(timeout=240))
 
 
 @pytest.fixture(scope="session")

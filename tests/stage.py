@@ -83,7 +83,7 @@ class Client:
         database = self.stage.platform.database
         return (await database.read(lambda c: c.execute(statement))).scalar_one()
 
-    async def until(self, condition: Any, seconds: float = 10.0) -> Any:
+    async def until(self, condition: Any, seconds: float = 60.0) -> Any:
         """Wait until ``condition()`` (maybe awaitable) is true; return what it returned."""
         deadline = seam.now() + int(seconds * seam.SECOND)
         while True:

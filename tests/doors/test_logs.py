@@ -50,7 +50,7 @@ async def test_lines_name_what_they_are_about(client, stage, database_url):
             raise_error=False,
         )
         assert told.code == 503
-        await client.until(lambda: lines("refused") and lines("check failed"), 40)
+        await client.until(lambda: lines("refused") and lines("check failed"))
         assert await service.stop() == 0
     request, job = lines("refused")[0], lines("check failed")[0]
     about = {"channel": "alipay", "order_no": order_no}

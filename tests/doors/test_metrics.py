@@ -306,13 +306,13 @@ async def test_a_worker_serves_its_metrics(client, stage, database_url):
     environ = {"PAYPLAT_DATABASE__URL": database_url, "PAYPLAT_METRICS__PORT": str(port)}
     async with payplat(stage.folder, "worker", **environ) as worker:
         prometheus = Scraper(f"http://127.0.0.1:{port}")
-        await client.until(lambda: _answers(prometheus), 30)
+        await client.until(lambda: _answers(prometheus))
         await client.create()
         assert (await prometheus.scrape())("orders_opened_total") == 0  # that was another process
         with (stage.folder / "payplat.toml").open("a") as file:
             file.write(SECOND_ENDPOINT)
         worker.process.send_signal(signal.SIGHUP)
-        await client.until(lambda: _names(prometheus, 'endpoint="default/second"'), 30)
+        await client.until(lambda: _names(prometheus, 'endpoint="default/second"'))
         ended = await asyncio.to_thread(run, stage, "serve", **environ)
         assert (ended.returncode, f"metrics.port: {port}: " in ended.stderr) == (3, True)
         assert await worker.stop() == 0
@@ -326,13 +326,13 @@ async def test_each_process_has_a_port(client, stage, database_url):
     async with payplat(stage.folder, "serve", "--processes", "2", **environ) as service:
         both = [Scraper(f"http://127.0.0.1:{port + number}") for number in range(2)]
         for prometheus in both:
-            await client.until(lambda one=prometheus: _answers(one), 30)
+            await client.until(lambda one=prometheus: _answers(one))
         children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
         before = children.read_text().split()
         os.kill(int(before[1]), signal.SIGKILL)
         await client.until(lambda: len(set(children.read_text().split()) - {before[1]}) == 2)
         for prometheus in both:
-            await client.until(lambda one=prometheus: _answers(one), 30)
+            await client.until(lambda one=prometheus: _answers(one))
         assert await service.stop() == 0
 
 

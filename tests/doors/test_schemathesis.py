@@ -92,7 +92,7 @@ async def run(folder: Path, address: str) -> tuple[int, str, dict[str, Any]]:
     return begun.returncode or 0, said.decode(), told
 
 
-@pytest.mark.gen_test(timeout=110)
+@pytest.mark.gen_test(timeout=280)
 async def test_the_service_keeps_to_its_document(stage, client, tmp_path):
     """A thousand calls by schemathesis: none is answered 5xx, and each answer is as the document has it.
 

@@ -187,7 +187,7 @@ async def test_a_sweep_finds_what_was_lost(player):
         await hurry(player, "UPDATE sweeps SET next_at = 1 WHERE name = 'missed/apple'")
         return merchant.fulfilled[order_no]
 
-    await player.client.until(given, 20)
+    await player.client.until(given)
     paid = (await player.client.order(order_no))["timeline"][1]
     assert (paid["what"], paid["actor"]) == ("paid", "reconcile")
     stands = "name = 'missed/apple' AND position LIKE '%start%'"

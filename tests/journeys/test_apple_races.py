@@ -53,8 +53,8 @@ async def test_fifty_receipts_and_notifications_at_once(client, stage, database_
         assert {reply.status for reply in replies} == {200}
         assert {reply.json["status"] for reply in replies[:AT_ONCE]} == {"paid"}
         merchant = stage.merchant
-        await client.until(lambda: merchant.fulfilled[named] and merchant.fulfilled[claiming], 40)
-        await client.until(lambda: client.count("duties", "status='done'"), 40)
+        await client.until(lambda: merchant.fulfilled[named] and merchant.fulfilled[claiming])
+        await client.until(lambda: client.count("duties", "status='done'"))
     for table in ("payments", "deliveries", "events"):
         assert await client.count(table) == 2
     assert await client.count("events", "type='order.paid'") == 2

@@ -98,7 +98,7 @@ async def test_who_does_not_answer_is_left_alone_and_tried_again(client, stage):
         assert (await client.verify(order_no)).status == 503
         return len(stage.alipay.received) == before
 
-    await client.until(is_left_alone, 30)
+    await client.until(is_left_alone)
     assert provider.circuits[0].phase is not Phase.CLOSED
     health = await seen(client, Sign.QUERY_FAILED, 4)
     assert health.verdict is Level.TROUBLE
@@ -112,7 +112,7 @@ async def test_who_does_not_answer_is_left_alone_and_tried_again(client, stage):
         told = await client.verify(order_no)
         return told.status == 200 and told.json["status"] == "paid"
 
-    await client.until(is_paid, 30)
+    await client.until(is_paid)
     assert provider.circuits[0].phase is Phase.CLOSED
     assert names(await seen(client, Sign.VERIFIED, 1)) == []
 
@@ -128,7 +128,7 @@ async def test_a_client_who_submits_evidence_meanwhile_is_told_202(client, stage
         circuits = stage.platform.providers["google"].circuits
         return any(circuit.phase is Phase.OPEN for circuit in circuits)
 
-    await client.until(is_open, 30)
+    await client.until(is_open)
     assert (await client.call("POST", "/v1/verify/google", body)).status == 202
     assert await client.count("evidence", "state = 'waiting'") == 1
 

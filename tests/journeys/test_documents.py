@@ -72,7 +72,7 @@ async def status(url: str, order_no: str) -> str:
     return found
 
 
-@pytest.mark.gen_test(timeout=110)
+@pytest.mark.gen_test(timeout=280)
 async def test_operating_says_what_can_be_typed(
     client, stage, database_url, synced, named, tmp_path
 ):

@@ -159,7 +159,7 @@ async def test_a_killed_process_owes_what_it_owed(player, database_url):
     await player.does("UPDATE duties SET due_at = 1 WHERE what = 'acknowledge'")
     await player.does("UPDATE deliveries SET due_at = 1 WHERE status = 'due'")
     async with payplat(folder, "serve", **environ):
-        await player.client.until(lambda: done(player, "acknowledge"), 20)
+        await player.client.until(lambda: done(player, "acknowledge"))
         merchant = player.client.stage.merchant
         await player.client.until(lambda: merchant.fulfilled[order_no])
     assert [r.call for r in google.received if r.status == 204] == ["products.acknowledge"]

@@ -168,7 +168,7 @@ async def test_a_hundred_tokens_while_google_grants_no_access(player, monkeypatc
     await check_all(player)
     worker = Worker(checks(player).lanes())
     worker.start()
-    await player.client.until(lambda: _paid(player, len(bought)), 30)
+    await player.client.until(lambda: _paid(player, len(bought)))
     await worker.stop()
     assert await player.client.count("payments") == await player.client.count("events") == 100
 
@@ -252,7 +252,7 @@ async def test_a_sweep_finds_what_was_lost(player):
         await player.does("UPDATE sweeps SET next_at = 1 WHERE name = 'missed/google'")
         return await player.client.count("orders", "status='refunded'")
 
-    await player.client.until(refunded, 20)
+    await player.client.until(refunded)
     told = await player.rows("SELECT actor FROM timeline WHERE what='refunded'")
     assert [str(actor, "ascii") if isinstance(actor, bytes) else actor for (actor,) in told] == [
         "reconcile"

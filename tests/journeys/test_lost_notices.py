@@ -119,7 +119,7 @@ class Hour:
         return await self._stage.platform.database.read(lambda c: c.scalar(statement))
 
 
-@pytest.mark.gen_test(timeout=110)
+@pytest.mark.gen_test(timeout=280)
 async def test_an_hour_without_notices(client, stage, world, monkeypatch):
     """Each payment is found on schedule, by the first question after it, and delivered once; the rest is closed."""
     monkeypatch.setattr(stage.merchant, "_clock", _seconds)

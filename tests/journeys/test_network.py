@@ -154,7 +154,7 @@ async def acknowledged(client: Client, count: int) -> bool:
 async def assert_sold_once(client: Client, other: Merchant, *order_nos: str) -> None:
     """In the end each order is paid once, and each endpoint has acknowledged it and given the goods once."""
     count = len(order_nos)
-    await client.until(lambda: acknowledged(client, 2 * count), 20)
+    await client.until(lambda: acknowledged(client, 2 * count))
     for table in ("payments", "events"):
         assert await client.count(table) == count
     assert await client.count("orders", "status='paid'") == count

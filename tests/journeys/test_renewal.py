@@ -51,7 +51,7 @@ async def renewed(client, stage, service: Service, name="serve", told="configura
     log = stage.folder / f"{name}.log"
     before = log.read_text().count(told)
     os.kill(service.process.pid, signal.SIGHUP)
-    await client.until(lambda: log.read_text().count(told) > before, 30)
+    await client.until(lambda: log.read_text().count(told) > before)
 
 
 @asynccontextmanager
@@ -93,7 +93,7 @@ async def test_a_secret_is_replaced_under_load(client, stage, environ):
                     merchant._key = base64.b64decode(new.removeprefix("whsec_"))
                 order_no, answer = await bought(client, service)
                 assert answer == b"success"
-                await client.until(lambda n=order_no: merchant.fulfilled[n], 30)
+                await client.until(lambda n=order_no: merchant.fulfilled[n])
         assert set(statuses) == {201}
         assert await service.stop() == 0
     assert all(received.valid for received in merchant.received)
@@ -154,13 +154,13 @@ async def test_a_worker_reads_it_again(client, stage, environ):
     new = new_secret()
     async with payplat(stage.folder, "worker", **environ) as worker:
         log = stage.folder / "worker.log"
-        await client.until(lambda: "working" in log.read_text(), 30)
+        await client.until(lambda: "working" in log.read_text())
         change(stage, "secret", [new])
         await renewed(client, stage, worker, "worker")
         stage.merchant._key = base64.b64decode(new.removeprefix("whsec_"))
         order_no = await client.entered()
         await stage.alipay.pay(order_no)
-        await client.until(lambda: stage.merchant.fulfilled[order_no], 30)
+        await client.until(lambda: stage.merchant.fulfilled[order_no])
         assert await worker.stop() == 0
     assert all(received.valid for received in stage.merchant.received)
 
@@ -190,10 +190,10 @@ async def test_a_parent_passes_it_on(client, stage, environ):
     """SIGHUP to the parent reaches every child, and a child that replaces a killed one begins with what was read last."""
     log, new = stage.folder / "serve.log", new_secret()
     async with payplat(stage.folder, "serve", "--processes", "2", **environ) as service:
-        await client.until(lambda: log.read_text().count("serving") == 2, 30)
+        await client.until(lambda: log.read_text().count("serving") == 2)
         change(stage, "secret", [new])
         os.kill(service.process.pid, signal.SIGHUP)
-        await client.until(lambda: log.read_text().count("configuration changed") == 2, 30)
+        await client.until(lambda: log.read_text().count("configuration changed") == 2)
         change(stage, "environment", "elsewhere")
         await renewed(client, stage, service, told="configuration not changed")
         children = await asyncio.create_subprocess_exec(
@@ -201,10 +201,10 @@ async def test_a_parent_passes_it_on(client, stage, environ):
         )
         first = (await children.communicate())[0].split()[0]
         os.kill(int(first), signal.SIGKILL)
-        await client.until(lambda: log.read_text().count('"serving"') == 3, 30)
+        await client.until(lambda: log.read_text().count('"serving"') == 3)
         stage.merchant._key = base64.b64decode(new.removeprefix("whsec_"))
         for _ in range(4):
             order_no, answer = await bought(client, service)
             assert answer == b"success"
-            await client.until(lambda n=order_no: stage.merchant.fulfilled[n], 30)
+            await client.until(lambda n=order_no: stage.merchant.fulfilled[n])
     assert all(received.valid for received in stage.merchant.received)

@@ -112,7 +112,7 @@ async def test_a_sample_takes_what_payplat_signs_and_nothing_else(
     async with merchant(folder, language, port):
         order_no = await client.entered()
         await stage.alipay.pay(order_no)
-        await client.until(lambda: client.count("deliveries", "status='delivered'"), 30)
+        await client.until(lambda: client.count("deliveries", "status='delivered'"))
         body, headers = forged("f" * 32)
         assert await posts(port, body, headers) == 401
         assert await posts(port, body, {}) == 401

@@ -61,13 +61,13 @@ async def test_a_collector_learns_what_a_purchase_was_made_of(client, stage, dat
         service.alipay = stage.alipay
         order_no = await away.entered(receiver=receiver)
         await stage.alipay.pay(order_no)
-        await client.until(lambda: stage.merchant.fulfilled[order_no], 30)
+        await client.until(lambda: stage.merchant.fulfilled[order_no])
         other = (await away.create(receiver=receiver)).json["order_no"]
         named = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
         body = {"order_no": other}
         await away.call("POST", "/v1/verify/alipay", body, **named)
         assert (await away.call("GET", "/v1/orders/0193")).status == 404
-    await client.until(lambda: len(collector.named("POST CreateOrder")) == 2, 30)
+    await client.until(lambda: len(collector.named("POST CreateOrder")) == 2)
     (verify,) = collector.named("POST Alipay")
     assert verify.trace_id.hex() == trace_id
     assert {"call alipay", "database read"} <= collector.parts(verify)
@@ -93,7 +93,7 @@ async def test_a_dead_collector_harms_nothing(client, stage, database_url):
         service.alipay = stage.alipay
         order_no = await Client(service).entered()
         await stage.alipay.pay(order_no)
-        await client.until(lambda: stage.merchant.fulfilled[order_no], 30)
+        await client.until(lambda: stage.merchant.fulfilled[order_no])
         assert await service.stop() == 0
 
 

@@ -14,7 +14,7 @@ def works() -> bool:
     return False
 
 
-@pytest.mark.gen_test(timeout=100)
+@pytest.mark.gen_test(timeout=280)
 async def test_the_page_is_good_everywhere(stage, browser):
     """Nothing is refused by its policy, asked of another machine, wider than the window, or hard to read (axe)."""
     for name, light, options in (("desktop", "light", DESKTOP), ("phone", "dark", PHONE)):
@@ -29,7 +29,7 @@ async def test_the_page_is_good_everywhere(stage, browser):
         assert visit.complaints == []
 
 
-@pytest.mark.gen_test(timeout=100)
+@pytest.mark.gen_test(timeout=280)
 async def test_the_page_is_whole_without_script(stage, browser):
     """Who lets no script run reads the same, and can open what is folded."""
     visit = await open_page(browser, f"{stage.url}/docs", "docs-plain", java_script_enabled=False)

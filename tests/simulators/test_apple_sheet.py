@@ -191,7 +191,7 @@ async def chromium(request):
 async def open_sheet(chromium, url: str, complaints: list[str], **options):
     """A telephone's screen on the sheet; whatever the page complains of is noted."""
     context = await chromium.new_context(viewport={"width": 390, "height": 844}, **options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     page = await context.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
