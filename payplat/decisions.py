@@ -281,7 +281,8 @@ class Case:
 
     def _sum_refunds(self) -> None:
         back = self.refunds.sum(self.transaction_key, self.order.amount)
-        self.order = replace(self.order, refunded=back)
+        if back != self.order.refunded:
+            self.order = replace(self.order, refunded=back)
 
     def _is_whole(self) -> bool:
         return self.refunds.covers_all(self.transaction_key, self.order.amount)

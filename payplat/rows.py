@@ -13,6 +13,8 @@ from payplat.purchase import Evidence, LatePolicy, Order, Status, Verdict
 from payplat.refunds import KnownRefund
 
 Values = dict[str, Any]
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def event_rows(
         "app": order.app,
         "type": kind,
         "cause": cause,
-        "body": json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
+        "body": _encode_compact(payload),
         "created_at": now,
     }
     return row, delivery_rows(row["event_id"], kind, order.order_no, terms, now)
@@ -208,7 +210,7 @@ def refund_row(verdict: Verdict, order_no: str, key: str, known: KnownRefund, no
 
 def timeline_row(order: Order, now: int, what: str, actor: str, detail: Values) -> Values:
     """Return a line of the order's timeline."""
-    text = json.dumps(detail, ensure_ascii=False)
+    text = _encode(detail)
     return {"order_no": order.order_no, "at": now, "what": what, "actor": actor, "detail": text}
 
 
@@ -249,7 +251,7 @@ def draft_row(draft: Draft) -> Values:
     shared = {name: getattr(order, name) for name in Order.__slots__}
     return {
         **shared,
-        "metadata": json.dumps(dict(order.metadata), ensure_ascii=False),
+        "metadata": _encode(dict(order.metadata)),
         "status": order.status.value,
         "payment": None,
         "idempotency_key": draft.idempotency_key,

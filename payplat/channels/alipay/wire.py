@@ -4,16 +4,18 @@ Sources: Alipay Open Platform, "Request signature", "Synchronous response verifi
 """
 
 import re
+from binascii import a2b_qp
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote, unquote_to_bytes, urlencode
+from urllib.parse import quote, quote_plus, unquote, urlencode
 
 from payplat import seam, strict_json
 
 BEIJING = timezone(timedelta(hours=8))
+_MOMENT = re.compile(r"[0-9]{4}(-[0-9]{2}){2} [0-9]{2}(:[0-9]{2}){2}")
 _TIME = "%Y-%m-%d %H:%M:%S"
 _MAX_FIELDS = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -46,9 +48,8 @@ def request_text(parameters: Mapping[str, str]) -> bytes:
 
 def notification_text(parameters: Mapping[str, str], *, blanks: bool = True) -> bytes:
     """Return what is signed of a notification: as of a request, without ``sign_type`` too; blank values count."""
-    return "&".join(
-        f"{k}={v}" for k, v in sorted(parameters.items()) if k not in _UNSIGNED and (v or blanks)
-    ).encode()
+    named = sorted(parameters.items())
+    return "&".join([f"{k}={v}" for k, v in named if k not in _UNSIGNED and (v or blanks)]).encode()
 
 
 def is_ambiguous(parameters: Mapping[str, str]) -> bool:
@@ -56,6 +57,9 @@ def is_ambiguous(parameters: Mapping[str, str]) -> bool:
 
     It has no escapes: a name or value that holds ``&total_amount=…`` hides a field, or was itself cut out of one.
     """
+    names = "".join(parameters)
+    if "=" not in names and "&" not in names and "&" not in "".join(parameters.values()):
+        return False
     pieces = (
         p.split("=", 1) for p in notification_text(parameters).decode().split("&") if "=" in p
     )
@@ -73,17 +77,19 @@ def parse_form(body: bytes) -> dict[str, str]:
 
     Raises Malformed for a repeated name, a broken escape, bytes that are no UTF-8, or too many fields.
     """
-    pairs = body.split(b"&")
+    pairs = body.replace(b"+", b" ").split(b"&")
     if len(pairs) > _MAX_FIELDS or _BAD_ESCAPE.search(body):
         raise Malformed
     fields: dict[str, str] = {}
     try:
         for pair in pairs:
             name, equals, value = pair.partition(b"=")
-            key = _unquote(name)
+            if b"%" in pair:
+                name, value = _unescaped(name), _unescaped(value)
+            key = name.decode()
             if not equals or not key or key in fields:
                 raise Malformed
-            fields[key] = _unquote(value)
+            fields[key] = value.decode()
     except UnicodeDecodeError:
         raise Malformed from None
     return fields
@@ -112,8 +118,10 @@ def beijing(micros: int) -> str:
 
 def from_beijing(text: str | None) -> int | None:
     """Read Alipay's time, with or without fractions, as microseconds since 1970; None when it is not one."""
+    if text is None or not _MOMENT.match(text):
+        return None
     try:
-        moment = datetime.strptime((text or "")[:19], _TIME).replace(tzinfo=BEIJING)
+        moment = datetime.fromisoformat(text[:19]).replace(tzinfo=BEIJING)
     except ValueError:
         return None
     return int(moment.timestamp()) * seam.SECOND
@@ -137,8 +145,9 @@ def read_passback(value: str | None) -> tuple[str | None, int | None]:
     return unquote(sku), int(quantity)
 
 
-def _unquote(raw: bytes) -> str:
-    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+def _unescaped(raw: bytes) -> bytes:
+    # Quoted-printable is the same with another sign, and the library reads it many times faster.
+    return a2b_qp(raw.replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def _top_level(raw: str) -> dict[str, tuple[str, Any]]:
