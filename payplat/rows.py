@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from payplat.purchase import Evidence, LatePolicy, Order, Status, Verdict
 from payplat.refunds import KnownRefund
 
 Values = dict[str, Any]
+_in_order = itemgetter(*Order.__slots__)
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _encode_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -215,34 +217,13 @@ def timeline_row(order: Order, now: int, what: str, actor: str, detail: Values) 
 
 
 def order_of(row: Row[Any]) -> Order:
-    """Read a row of the orders table."""
-    return Order(
-        order_no=row.order_no,
-        app=row.app,
-        channel=row.channel,
-        kind=row.kind,
-        environment=row.environment,
-        account=row.account,
-        method=row.method,
-        product_id=row.product_id,
-        sku=row.sku,
-        quantity=row.quantity,
-        amount=row.amount,
-        currency=row.currency,
-        title=row.title,
-        receiver=row.receiver,
-        metadata=json.loads(row.metadata),
-        return_url=row.return_url,
-        status=Status(row.status),
-        refunded=row.refunded,
-        payment=json.loads(row.payment) if row.payment else None,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        settled_at=row.settled_at,
-        consumable=bool(row.consumable),
-        waits=bool(row.waits),
-        checks=row.checks,
-    )
+    """Read a row that holds an order's columns."""
+    told = row._asdict()
+    told["metadata"] = json.loads(told["metadata"])
+    told["payment"] = json.loads(told["payment"]) if told["payment"] else None
+    told["status"] = Status(told["status"])
+    told["consumable"], told["waits"] = bool(told["consumable"]), bool(told["waits"])
+    return Order(*_in_order(told))
 
 
 def draft_row(draft: Draft) -> Values:
