@@ -5,14 +5,14 @@ import itertools
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from payplat import seam
 from payplat.errors import DatabaseUnavailable, PayplatError
 from payplat.group_commit import GroupCommit
 from tests.ledger.build import TERMS, draft, forget, in_world, ledger_on, paid
-from tests.ledger.faults import FAULTS, TRANSIENT, Defect, Faults, failing
+from tests.ledger.faults import FAULTS, TRANSIENT, Faults, failing
 from tests.ledger.invariants import breaches
 from tests.ledger.test_sequences import steps, strays, two_ledgers
 
@@ -53,13 +53,6 @@ class Sequence:
         await asyncio.gather(*map(ledger.orders.open, self.before))
 
 
-third = st.builds(lambda step: replace(step, order=2, lender=2), steps)
-# Of the three orders the last one was never opened.
-verdicts = st.builds(
-    lambda channels, told: settling(channels, told),
-    st.lists(st.sampled_from(sorted(TERMS)), min_size=3, max_size=3),
-    st.lists(steps | steps | strays | third, min_size=2, max_size=6),
-)
 requests = st.tuples(
     st.sampled_from([None, None, "k1", "k1", "k2"]), st.sampled_from(["{}", "{}", '{"a":1}'])
 )
@@ -74,6 +67,15 @@ def settling(channels, told):
     drafts = [draft(channel) for channel in channels]
     orders = [each.order for each in drafts]
     return Sequence("settle", drafts[:2], [step.verdict(orders) for step in told])
+
+
+third = st.builds(lambda step: replace(step, order=2, lender=2), steps)
+# Of the three orders the last one was never opened.
+verdicts = st.builds(
+    settling,
+    st.lists(st.sampled_from(sorted(TERMS)), min_size=3, max_size=3),
+    st.lists(steps | steps | strays | third, min_size=2, max_size=6),
+)
 
 
 # --- What comes of it ---
@@ -243,7 +245,13 @@ def test_a_fault_at_any_statement(request, tmp_path, engine, sequences, examples
     with two_ledgers([engine] * 2, request, tmp_path) as (runner, (ledger, single)):
 
         @settings(
-            max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=examples,
+            deadline=None,
+            phases=[
+                Phase.reuse,
+                Phase.generate,
+            ],  # an example is small, and to make it smaller takes minutes
+            suppress_health_check=[HealthCheck.too_slow],
         )
         @given(sequences, st.sampled_from([2, 3, 64]), st.integers(0, 7))
         def strike(sequence, size, first):
