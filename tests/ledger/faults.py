@@ -42,7 +42,8 @@ TRANSIENT = {"broken key", "deadlock", "lost"}
 class Faults:
     """What the statements of a database come to: ``strikes`` says by number (from 0) and text which of them fail.
 
-    One that fails ``late`` has taken effect before. ``passed`` are all so far, ``commits`` counts what is committed.
+    One that fails ``late`` has taken effect before. ``passed`` are all so far, ``struck`` the numbers of those that
+    failed; ``commits`` counts what is committed.
     """
 
     strikes: Callable[[int, str], bool] = lambda _number, _text: False
@@ -51,11 +52,14 @@ class Faults:
 
     def __post_init__(self) -> None:
         self.passed: list[str] = []
+        self.struck: list[int] = []
         self.commits = 0
 
     def pass_on(self, text: str, act: Callable[[], Any]) -> None:
         """Let a statement take effect, or fail, or both."""
         is_struck = self.strikes(len(self.passed), text)
+        if is_struck:
+            self.struck.append(len(self.passed))
         self.passed.append(text)
         if is_struck and not self.late:
             raise self.error()
