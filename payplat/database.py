@@ -194,10 +194,11 @@ def _make_engine(url: URL, pool_size: int, deadline: float) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_recycle=1800,
-        pool_reset_on_return=None,  # every checkout goes through begin(), which ends by itself
+        pool_reset_on_return=None,  # every checkout goes through begin(), which ends by itself or is left
         connect_args={"connect_timeout": 3, "charset": "utf8mb4", "init_command": _SESSION},
     )
     event.listen(engine.sync_engine, "handle_error", _look_elsewhere)
+    event.listen(engine.sync_engine, "handle_error", _leave_nothing_open)
     event.listen(engine.sync_engine, "checkout", _ping)
     event.listen(engine.sync_engine, "connect", _write_hexadecimal)
     return engine
@@ -241,6 +242,13 @@ def _look_elsewhere(context: ExceptionContext) -> None:
     error = context.sqlalchemy_exception
     if isinstance(error, DBAPIError) and _code(error) in _ELSEWHERE:
         context.is_disconnect = True
+
+
+def _leave_nothing_open(context: ExceptionContext) -> None:
+    """Let the pool give up a connection whose COMMIT failed: its next user would commit what may still be open."""
+    ends_transaction = context.connection is not None and context.statement is None
+    if ends_transaction and not context.is_disconnect:
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
 
 def _listen_sqlite(engine: Engine, busy_timeout: int) -> None:

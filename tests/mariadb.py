@@ -85,7 +85,7 @@ class MariaDB:
 @contextlib.contextmanager
 def private_mariadb() -> Iterator[MariaDB | None]:
     """A server for the length of the block, in memory where there is room: a new table waits for the disk ten times."""
-    with _kept_folder() as folder:
+    with kept_folder(_roomy_memory()) as folder:
         server = start_mariadb(folder)
         try:
             yield server
@@ -145,9 +145,9 @@ def start_mariadb(folder: Path, *, durable: bool = False) -> MariaDB | None:
 
 
 @contextlib.contextmanager
-def _kept_folder() -> Iterator[Path]:
+def kept_folder(parent: Path | None) -> Iterator[Path]:
     """A folder that is gone after the block with the server in it, also when this process is killed in between."""
-    folder = tempfile.mkdtemp(prefix="payplat-mariadb-", dir=_roomy_memory())
+    folder = tempfile.mkdtemp(prefix="payplat-mariadb-", dir=parent)
     keeper = subprocess.Popen(
         ["sh", "-c", 'read -r _; kill -9 "$(cat "$1/pid")"; rm -rf "$1"', "keeper", folder],
         stdin=subprocess.PIPE,  # which ends with us
