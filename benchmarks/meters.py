@@ -95,7 +95,7 @@ class Meters:
 
 
 class Instructions:
-    """Counts the machine instructions of a process and those it has started with Linux's ``perf``, where that is installed and allowed.
+    """Counts the machine instructions of a process and its children with Linux's ``perf``, if installed and allowed.
 
     Unlike its processor time they do not depend on what else the machine does.
     """
