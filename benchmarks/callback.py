@@ -18,8 +18,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.ground import ROOT, Ground, Void, check, lay_ground
-from benchmarks.meters import Instructions, Meters
+from benchmarks.meters import Instructions, Meters, proportional_set_size
 from benchmarks.notices import Sale, make_sales, sign_notices
+from benchmarks.peers.commands import absent
 from benchmarks.report import Run, surroundings, table
 from benchmarks.servers import Contestant, make_room
 from tests.mariadb import start_mariadb
@@ -42,8 +43,11 @@ class Load:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; the exit code is 1 when a run was void and 3 when the machine has no MariaDB."""
+    """Measure and print; the exit code is 1 when a run was void and 3 when MariaDB or a named peer is missing."""
     given = _arguments(arguments)
+    if missing := " ".join(absent(given.servers)):
+        _say(f"not installed: python -m benchmarks.peers.install {missing}")
+        return 3
     make_room()
     with tempfile.TemporaryDirectory(prefix="payplat-benchmark-") as name:
         # start_mariadb opens its folder and two above it to the server's account.
@@ -127,8 +131,8 @@ def _drive(ground: Ground, load: Load, pid: int, port: int) -> Run:
         seen = json.loads(_hear(client))
         after = meters.read()
         meters.close()
-        executed = instructions.stop()
-    return Run(load.count, after - before, seen, executed)
+        executed, memory = instructions.stop(), proportional_set_size(pid)
+    return Run(load.count, after - before, seen, executed, memory)
 
 
 def _pids(ground: Ground, client: int, server: int) -> dict[str, int]:

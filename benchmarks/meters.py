@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -22,9 +22,25 @@ _STATUS = (
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process with all its threads has used (utime + stime)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    """Return the processor time (utime + stime) that a process and those it has started and not lost have used."""
+    stats = (Path(f"/proc/{one}/stat").read_text().rpartition(")")[2] for one in process_tree(pid))
+    return sum(int(ticks) for stat in stats for ticks in stat.split()[11:13]) / _TICK
+
+
+def proportional_set_size(pid: int) -> int:
+    """Return the memory of a process and those it has started, in bytes; what n processes share counts 1/n in each."""
+    rollups = (Path(f"/proc/{one}/smaps_rollup").read_text() for one in process_tree(pid))
+    lines = (line.split() for rollup in rollups for line in rollup.splitlines())
+    return sum(int(line[1]) * 1024 for line in lines if line[0] == "Pss:")
+
+
+def process_tree(pid: int) -> Iterator[int]:
+    """Yield the ids of a process and of its children, theirs, and so on."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            for child in children.read_text().split():
+                yield from process_tree(int(child))
 
 
 def busy_seconds() -> float:
@@ -79,7 +95,7 @@ class Meters:
 
 
 class Instructions:
-    """Counts the machine instructions of a process with Linux's ``perf``, where that is installed and allowed.
+    """Counts the machine instructions of a process and its children with Linux's ``perf``, if installed and allowed.
 
     Unlike its processor time they do not depend on what else the machine does.
     """
@@ -88,7 +104,8 @@ class Instructions:
         self._perf: subprocess.Popen[str] | None = None
         program = shutil.which("perf")
         if program:
-            command = [program, "stat", "-x,", "-e", "instructions", "-p", str(pid)]
+            pids = ",".join(map(str, process_tree(pid)))
+            command = [program, "stat", "-x,", "-e", "instructions", "-p", pids]
             quiet = subprocess.DEVNULL
             self._perf = subprocess.Popen(  # noqa: S603 - found on the path on purpose
                 command, stdout=quiet, stderr=subprocess.PIPE, text=True

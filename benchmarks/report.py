@@ -13,6 +13,15 @@ from statistics import median
 
 from benchmarks.meters import Reading
 
+_PLACES = {
+    "req/s": 0,
+    "k instr": 0,
+    "p50 ms": 1,
+    "p99 ms": 1,
+    "PSS MB": 1,
+    "stmts/req": 2,
+    "others": 2,
+}
 _PACKAGES = ("tornado", "SQLAlchemy", "aiomysql", "PyMySQL", "cryptography", "structlog")
 
 
@@ -20,13 +29,14 @@ _PACKAGES = ("tornado", "SQLAlchemy", "aiomysql", "PyMySQL", "cryptography", "st
 class Run:
     """One server under load once: ``count`` notices, what the meters and what the client saw.
 
-    ``instructions`` is None where nobody counted them.
+    ``instructions`` is None where nobody counted them; ``memory`` is the server's after the load, in bytes.
     """
 
     count: int
     meters: Reading
     client: Mapping[str, float]
     instructions: float | None
+    memory: int
 
     @property
     def figures(self) -> dict[str, float]:
@@ -43,6 +53,7 @@ class Run:
             "stmts/req": counters["Questions"] / self.count,
             "commits/req": counters["Com_commit"] / self.count,
             "fsyncs/req": counters["Innodb_data_fsyncs"] / self.count,
+            "PSS MB": self.memory / 1e6,
             "others": max(0.0, others / self.meters.at),
         }
 
@@ -58,7 +69,7 @@ def table(results: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     for name, row in medians.items():
         costs = [run.figures["CPU ms"] for run in results[name]]
         ratios = [f"{row['CPU ms'] / medians[base]['CPU ms']:.2f}" for base in bases]
-        told = [f"{row[column]:.{_places(column)}f}" for column in columns]
+        told = [f"{row[column]:.{_PLACES.get(column, 3)}f}" for column in columns]
         spread = f"{min(costs):.3f}..{max(costs):.3f}"
         yield _line([name, told[0], spread, *ratios, *told[1:]])
 
@@ -76,12 +87,6 @@ def surroundings(mariadb_version: str) -> Iterator[str]:
 def _medians(runs: Sequence[Run]) -> dict[str, float]:
     figures = [run.figures for run in runs]
     return {name: median(row[name] for row in figures) for name in figures[0]}
-
-
-def _places(column: str) -> int:
-    return {"req/s": 0, "k instr": 0, "p50 ms": 1, "p99 ms": 1, "stmts/req": 2, "others": 2}.get(
-        column, 3
-    )
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.ground import ROOT, Ground
+from benchmarks.peers import commands as peers
 
 _PROCESSORS = sorted(os.sched_getaffinity(0))
 
@@ -32,6 +33,8 @@ class Contestant:
         if self.name == "raw":
             given += [f"--database={database_url}", f"--key={ground.folder / 'alipay.pem'}"]
             return [sys.executable, "-m", "benchmarks.raw", *given]
+        if self.name in peers.NEEDS:
+            return peers.command(self.name, ground, database_url, port)
         return [sys.executable, "-m", "payplat", "serve", "--no-worker"]
 
     @contextmanager
@@ -41,13 +44,11 @@ class Contestant:
         environ = {**ground.environ(database_url), "PAYPLAT_SERVER__PORT": str(port)}
         command = self.command(ground, database_url, port)
         told = ground.folder / f"{self.name}.log"
-        with told.open("ab") as log:
+        with told.open("ab") as log, _on(_PROCESSORS[:1]):
             process = subprocess.Popen(  # noqa: S603 - our own program
                 command, env=environ, cwd=self.checkout, stdout=log, stderr=log
             )
         try:
-            if len(_PROCESSORS) > 1:
-                os.sched_setaffinity(process.pid, _PROCESSORS[:1])
             _wait(process, port, told)
             yield process.pid, port
         finally:
@@ -59,6 +60,17 @@ def make_room() -> None:
     """Leave the first processor to the servers; what is started from here on inherits this."""
     if len(_PROCESSORS) > 1:
         os.sched_setaffinity(0, _PROCESSORS[1:])
+
+
+@contextmanager
+def _on(processors: Collection[int]) -> Iterator[None]:
+    """Start processes on these processors; whatever they start themselves inherits them."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _free_port() -> int:
