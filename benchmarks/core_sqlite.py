@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy import event, insert, make_url, select, update
+from sqlalchemy import bindparam, event, insert, make_url, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tornado.web import Application, RequestHandler
@@ -26,6 +26,14 @@ from payplat.seam import new_id
 _ORDERS, _PAYMENTS = (Base.metadata.tables[name] for name in ("orders", "payments"))
 _EVIDENCE, _EVENTS = (Base.metadata.tables[name] for name in ("evidence", "events"))
 _DELIVERIES, _TIMELINE = (Base.metadata.tables[name] for name in ("deliveries", "timeline"))
+_ORDER = select(_ORDERS).where(_ORDERS.c.order_no == bindparam("number"))
+_PAID_BY = select(_PAYMENTS.c.transaction_id).where(_PAYMENTS.c.order_no == bindparam("number"))
+_PAY = (
+    update(_ORDERS)
+    .where(_ORDERS.c.order_no == bindparam("number"), _ORDERS.c.status == "pending")
+    .values(status="paid", settled_at=bindparam("now"), next_check_at=None, lease_token=None)
+)
+_ADD_EVIDENCE = insert_or_ignore(_EVIDENCE).on_conflict_do_nothing()
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=4000", "foreign_keys=ON")
 
 
@@ -48,38 +56,34 @@ class Core(RequestHandler):
 
 async def _settle(connection: AsyncConnection, fields: raw.Fields, body: bytes) -> bool:
     """Pay the order; return whether it is paid now."""
-    wanted = select(_ORDERS).where(_ORDERS.c.order_no == fields["out_trade_no"])
-    found = (await connection.execute(wanted)).mappings().first()
+    found = (
+        (await connection.execute(_ORDER, {"number": fields["out_trade_no"]})).mappings().first()
+    )
     if found is None or not raw.fits(order := dict(found), fields):
         return False
     if order["status"] == "pending":
         await _write(connection, order, fields, body)
         return True
-    paid_by = select(_PAYMENTS.c.transaction_id).where(_PAYMENTS.c.order_no == order["order_no"])
-    return bool(await connection.scalar(paid_by) == fields["trade_no"])
+    paid_by = await connection.scalar(_PAID_BY, {"number": order["order_no"]})
+    return bool(paid_by == fields["trade_no"])
 
 
 async def _write(connection: AsyncConnection, order: Row, fields: raw.Fields, body: bytes) -> None:
     """Write what a payment leaves behind."""
     now, number, event_id = time.time_ns() // 1000, order["order_no"], f"evt_{new_id()}"
     payment = raw.payment_row(order, fields, body, now)
-    await connection.execute(
-        update(_ORDERS)
-        .where(_ORDERS.c.order_no == number, _ORDERS.c.status == "pending")
-        .values(status="paid", settled_at=now, next_check_at=None, lease_token=None)
-    )
-    await connection.execute(insert(_PAYMENTS).values(payment))
-    evidence = _evidence(payment, body, now)
-    await connection.execute(insert_or_ignore(_EVIDENCE).values(evidence).on_conflict_do_nothing())
+    await connection.execute(_PAY, {"number": number, "now": now})
+    await connection.execute(insert(_PAYMENTS), payment)
+    await connection.execute(_ADD_EVIDENCE, _evidence(payment, body, now))
     told = {"event_id": event_id, "order_no": number, "created_at": now}
     what = {"app": "default", "type": "order.paid", "cause": ""}
     text = event_body(order, fields["trade_no"], now)
-    await connection.execute(insert(_EVENTS).values(told | what | {"body": text}))
+    await connection.execute(insert(_EVENTS), told | what | {"body": text})
     due = {"endpoint": "default/main", "status": "due", "due_at": now, "failures": 0}
-    await connection.execute(insert(_DELIVERIES).values(told | due))
+    await connection.execute(insert(_DELIVERIES), told | due)
     line = {"order_no": number, "at": now, "what": "paid", "actor": "callback"}
     line["detail"] = detail(payment, fields["trade_status"])
-    await connection.execute(insert(_TIMELINE).values(line))
+    await connection.execute(insert(_TIMELINE), line)
 
 
 def _evidence(payment: Row, body: bytes, now: int) -> Row:

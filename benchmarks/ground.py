@@ -68,6 +68,11 @@ class Ground:
         """What is sold."""
         return self.folder / "products.toml"
 
+    def configure(self, more: str) -> None:
+        """Add TOML tables to the configuration, which has one channel: Alipay."""
+        with (self.folder / "payplat.toml").open("a") as file:
+            file.write(more)
+
     @contextmanager
     def database(self, sales: Sequence[Sale], checkout: Path = ROOT) -> Iterator[str]:
         """Make a database with ``checkout``'s schema in which ``sales`` are pending; yields its address."""
@@ -101,10 +106,8 @@ class Ground:
         return given | {f"PAYPLAT_{name}": value for name, value in named.items()}
 
 
-def lay_ground(
-    folder: Path, mariadb: MariaDB | None, alipay: rsa.RSAPrivateKey, more: str = ""
-) -> Ground:
-    """Write the configuration and its secrets into ``folder``; ``more`` is configured besides an Alipay channel."""
+def lay_ground(folder: Path, mariadb: MariaDB | None, alipay: rsa.RSAPrivateKey) -> Ground:
+    """Write the configuration and its secrets into ``folder``."""
     pem, public = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     (folder / "alipay.pem").write_bytes(alipay.public_key().public_bytes(pem, public))
     ours = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -113,7 +116,7 @@ def lay_ground(
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     (folder / "endpoint").write_text(secret)
     shutil.copy(ROOT / "config" / "products.toml", folder)
-    (folder / "payplat.toml").write_text(_CONFIGURATION + more)
+    (folder / "payplat.toml").write_text(_CONFIGURATION)
     return Ground(folder, mariadb)
 
 

@@ -40,3 +40,11 @@ ADD_DUTY = (
 ADD_LINE = (
     "INSERT INTO timeline (order_no, at, what, actor, detail) VALUES (%s, %s, 'paid', %s, %s)"
 )
+ADD_ORDER = (
+    "INSERT INTO orders (order_no, app, channel, kind, environment, account, method, product_id, sku, quantity,"
+    " consumable, amount, currency, title, receiver, metadata, request_sha256, status, refunded, preparing_until,"
+    " created_at, expires_at, next_check_at, waits, checks) VALUES (%(order_no)s, 'default', %(channel)s, %(kind)s,"
+    " 'sandbox', %(account)s, %(method)s, %(product_id)s, %(sku)s, %(quantity)s, %(consumable)s, %(amount)s,"
+    " %(currency)s, %(title)s, %(receiver)s, %(metadata)s, %(request_sha256)s, 'pending', 0, 0, %(created_at)s,"
+    " %(expires_at)s, %(next_check_at)s, 0, 0)"
+)
