@@ -89,7 +89,7 @@ def _requests(ground: Ground, given: argparse.Namespace) -> Iterator[bytes]:
 
 def _bare(signs: bool, ground: Ground, _database_url: str, port: int) -> list[str]:  # noqa: FBT001
     key = [f"--key={ground.folder / 'app.pem'}"] if signs else []
-    return [sys.executable, "-m", "benchmarks.bare_orders", f"--port={port}", *key]
+    return [sys.executable, "-m", "benchmarks.bare_json", f"--port={port}", *key]
 
 
 def _raw(ground: Ground, database_url: str, port: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 PATH = "/v1/callback/alipay"
 APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
-ORDER_PATH = "/v1/create_order/"
+ORDER_PATH, VERIFY_PATH = "/v1/create_order/", "/v1/verify/"
 # What Apple's channel and Google's are about.
 BUNDLE_ID = PACKAGE = "com.example.game"
 # The key of the app's backend, with which it opens orders and has receipts verified.

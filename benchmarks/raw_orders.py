@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import base64
 import hashlib
-import hmac
 import json
 import re
 import time
@@ -24,20 +23,17 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tornado.web import Application, HTTPError, RequestHandler
 
 from benchmarks import statements as sql
-from benchmarks.bare_orders import read_key
-from benchmarks.fixed import API_KEY, APP_ID, BUNDLE_ID, ORDER_PATH, SELLER_ID
-from benchmarks.raw_rows import CONNECTIONS, Row, make_pool, rfc3339
+from benchmarks.bare_json import read_key
+from benchmarks.fixed import APP_ID, BUNDLE_ID, ORDER_PATH, SELLER_ID
+from benchmarks.raw_rows import CONNECTIONS, Row, make_pool, order_answer, require_client
 from payplat.seam import new_id
 
 _SECOND, _LIFE, _BEIJING = 1_000_000, 1800, timedelta(hours=8)
-_KEY_SHA256 = hashlib.sha256(API_KEY.encode()).hexdigest()
 _RECEIVER = re.compile(r"[\x21-\x7e]{1,128}")
 _MEMBERS = {"channel", "product_id", "receiver", "quantity", "metadata"}
 _ACCOUNTS = {"apple": BUNDLE_ID, "alipay": f"{APP_ID}/{SELLER_ID}"}
+_FRESH = {"status": "pending", "app": "default", "environment": "sandbox", "refunded": 0}
 _METHODS = {"apple": "storekit", "alipay": "app"}
-_TOLD = (
-    "order_no status app channel environment method product_id quantity amount currency refunded receiver"
-).split()
 
 
 class Raw(RequestHandler):
@@ -55,7 +51,7 @@ class Raw(RequestHandler):
 
     async def post(self) -> None:
         """Open an order and say how it is paid, once it is committed."""
-        _require_client(self.request.headers.get("Authorization", ""))
+        require_client(self.request.headers.get("Authorization", ""))
         asked = _read(self.request.body)
         product = self.products.get(asked["product_id"])
         if product is None:
@@ -66,20 +62,14 @@ class Raw(RequestHandler):
             await connection.commit()
         self.set_status(201)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(_answer(order, self._payment(order)), ensure_ascii=False))
+        answer = {**order_answer({**order, **_FRESH}), "payment": self._payment(order)}
+        self.finish(json.dumps(answer, ensure_ascii=False))
 
     def _payment(self, order: Row) -> Row:
         if order["kind"] == "alipay":
             return {"order_string": _order_string(order, self.key)}
         token = str(UUID(order["order_no"]))
         return {"product_id": order["sku"], "quantity": 1, "app_account_token": token}
-
-
-def _require_client(authorization: str) -> None:
-    kind, _, token = authorization.partition(" ")
-    digest = hashlib.sha256(token.encode()).hexdigest()
-    if kind != "Bearer" or not hmac.compare_digest(digest, _KEY_SHA256):
-        raise HTTPError(401)
 
 
 def _read(body: bytes) -> dict[str, Any]:
@@ -120,6 +110,7 @@ def _order(asked: dict[str, Any], product: dict[str, Any], request_sha256: str) 
         "receiver": asked["receiver"],
         "metadata": json.dumps(asked["metadata"], ensure_ascii=False),
         "request_sha256": request_sha256,
+        "settled_at": None,
         "created_at": now,
         "expires_at": expires_at,
         "next_check_at": now + 15 * _SECOND if priced else expires_at + 60 * _SECOND,
@@ -155,19 +146,6 @@ def _order_string(order: Row, key: rsa.RSAPrivateKey) -> str:
 def _beijing(micros: int) -> str:
     moment = datetime.fromtimestamp(micros // _SECOND, UTC) + _BEIJING
     return moment.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _answer(order: Row, payment: Row) -> Row:
-    fixed = {"status": "pending", "app": "default", "environment": "sandbox", "refunded": 0}
-    known = {**order, **fixed}
-    return {
-        **{name: known[name] for name in _TOLD},
-        "metadata": json.loads(order["metadata"]),
-        "created_at": rfc3339(order["created_at"]),
-        "expires_at": rfc3339(order["expires_at"]),
-        "settled_at": None,
-        "payment": payment,
-    }
 
 
 async def serve(

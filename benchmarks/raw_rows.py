@@ -1,16 +1,43 @@
-"""What the hand-written servers share: what a payment leaves behind, and how they reach MariaDB."""
+"""What the hand-written servers share: whom they let in, what a payment leaves behind, how they reach MariaDB."""
 
 import hashlib
+import hmac
 import json
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiomysql
+from tornado.web import HTTPError
+
+from benchmarks.fixed import API_KEY
 
 CONNECTIONS = 16
 _SESSION = "SET time_zone='+00:00', sql_mode='TRADITIONAL', tx_isolation='READ-COMMITTED'"
+_KEY_SHA256 = hashlib.sha256(API_KEY.encode()).hexdigest()
+_TOLD = (
+    "order_no status app channel environment method product_id quantity amount currency refunded receiver"
+).split()
 Row = dict[str, Any]
+
+
+def require_client(authorization: str) -> None:
+    """Raise HTTPError unless this header brings the key of the app's backend."""
+    kind, _, token = authorization.partition(" ")
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    if kind != "Bearer" or not hmac.compare_digest(digest, _KEY_SHA256):
+        raise HTTPError(401)
+
+
+def order_answer(order: Row) -> Row:
+    """Return an order as clients see it."""
+    return {
+        **{name: order[name] for name in _TOLD},
+        "metadata": json.loads(order["metadata"]),
+        "created_at": rfc3339(order["created_at"]),
+        "expires_at": rfc3339(order["expires_at"]),
+        "settled_at": rfc3339(order["settled_at"]) if order["settled_at"] else None,
+    }
 
 
 async def make_pool(database_url: str) -> aiomysql.Pool:

@@ -4,6 +4,10 @@ ORDER = (
     "SELECT order_no, app, channel, kind, environment, account, product_id, sku, quantity, amount, currency,"
     " receiver, metadata, status FROM orders WHERE order_no = %s FOR UPDATE"
 )
+WHOLE_ORDER = (
+    "SELECT order_no, app, channel, kind, environment, account, method, product_id, sku, quantity, amount, currency,"
+    " receiver, metadata, status, refunded, created_at, expires_at, settled_at FROM orders WHERE order_no = %s FOR UPDATE"
+)
 PAYMENT = "SELECT transaction_id FROM payments WHERE order_no = %s"
 PAY = (
     "UPDATE orders SET status = 'paid', settled_at = %s, next_check_at = NULL, lease_token = NULL"

@@ -1,4 +1,4 @@
-"""The bare server of orders: Tornado at its plainest, JSON in and JSON out; with a key it signs something for each."""
+"""The bare server of clients' doors: Tornado at its plainest, JSON in and JSON out; with a key it signs each answer."""
 
 import argparse
 import asyncio
@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from tornado.web import Application, RequestHandler
 
-from benchmarks.fixed import ORDER_PATH
+from benchmarks.fixed import ORDER_PATH, VERIFY_PATH
 from payplat.seam import new_id
 
+_TOLD = ("order_no", "channel", "product_id", "receiver", "metadata")
 _ANSWER = {
     "status": "pending",
     "app": "default",
@@ -35,10 +36,13 @@ class Bare(RequestHandler):
 
     def post(self) -> None:
         """Read the request and answer it; nothing is checked, nothing is kept."""
-        asked, order_no = json.loads(self.request.body), new_id()
-        payment = {"order_string" if self.key else "app_account_token": self._signed(order_no)}
-        self.set_status(201)
-        self.write({"order_no": order_no, **asked, **_ANSWER, "payment": payment})
+        asked = json.loads(self.request.body)
+        answer = {"order_no": new_id(), **{k: v for k, v in asked.items() if k in _TOLD}, **_ANSWER}
+        if self.request.path == ORDER_PATH:
+            name = "order_string" if self.key else "app_account_token"
+            answer["payment"] = {name: self._signed(answer["order_no"])}
+            self.set_status(201)
+        self.write(answer)
 
     def _signed(self, text: str) -> str:
         if self.key is None:
@@ -49,7 +53,7 @@ class Bare(RequestHandler):
 
 async def serve(port: int, key: rsa.RSAPrivateKey | None) -> None:
     """Listen until the process is ended."""
-    doors = [(ORDER_PATH, Bare, {"key": key})]
+    doors = [(path, Bare, {"key": key}) for path in (ORDER_PATH, f"{VERIFY_PATH}.*")]
     Application(doors, log_function=lambda _: None).listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 
