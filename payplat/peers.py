@@ -1,6 +1,7 @@
 """Who calls: the address at the other end of the socket, or the one that a trusted proxy says stands behind it."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from payplat.addresses import Network
@@ -20,6 +21,7 @@ def peer_of(socket_ip: str, forwarded_for: str, trusted: Iterable[Network]) -> s
     return peer
 
 
+@lru_cache(4096)
 def household(peer: str) -> str:
     """Return what counts as one caller: an IPv4 address, or the /64 network of an IPv6 one, for one line has it all."""
     address = _address(peer)
