@@ -15,7 +15,7 @@ def peer_of(socket_ip: str, forwarded_for: str, trusted: Iterable[Network]) -> s
     ``forwarded_for`` is ``X-Forwarded-For``: each proxy appends whom it heard, so only what stands to the right of an
     address that nobody trusts is known; the left of it anybody could have written.
     """
-    peer, hops = socket_ip, forwarded_for.split(",")
+    peer, hops = socket_ip, forwarded_for.split(",") if forwarded_for else []
     while hops and is_in(peer, trusted) and _address(hops[-1]):
         peer = hops.pop().strip()
     return peer
