@@ -59,7 +59,7 @@ class Books:
         """How large data and indexes are."""
         asked = "SELECT sum(data_length + index_length) DIV 1048576 FROM information_schema.tables"
         with self.connect() as connection:
-            return int(connection.scalar(text(f"{asked} WHERE table_schema = database()")) or 0)  # noqa: S608
+            return int(connection.scalar(text(f"{asked} WHERE table_schema = database()")) or 0)
 
     def connect(self) -> Connection:
         """Return a connection that nobody pools."""
@@ -119,7 +119,9 @@ def _compare(ground: Ground, key: rsa.RSAPrivateKey, given: argparse.Namespace) 
         for books in shelf:
             _check_all(books)
         version = str(ground.mariadb.execute("SELECT version()")[0][0])
-        told = f"{given.orders} payments a run, {given.rounds} rounds, {given.connections} connections"
+        told = (
+            f"{given.orders} payments a run, {given.rounds} rounds, {given.connections} connections"
+        )
         _print(f"{told}; medians", "", *surroundings(version), *_table(shelf))
     return 0
 
