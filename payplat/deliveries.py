@@ -41,8 +41,8 @@ QUEUE = Queue(
     besides=(EVENTS.c.type, EVENTS.c.body, EVENTS.c.created_at.label("made_at")),
     beside=DELIVERIES.outerjoin(EVENTS, EVENTS.c.event_id == DELIVERIES.c.event_id),
 )
-# Deliveries that an endpoint gets at once from each process.
-_SLOTS = 16
+# Deliveries that an endpoint gets at once from each process, which claims when half of them are done.
+_SLOTS = 32
 # "If the receiver is disabled": Standard Webhooks, "Operational considerations".
 _GONE = 410
 # Events whose deliveries are resent in one transaction.
@@ -110,7 +110,9 @@ class Relay:
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""
         return [
-            Lane(self._database, _queue_of(name), name, self.deliver, slots=_SLOTS)
+            Lane(
+                self._database, _queue_of(name), name, self.deliver, slots=_SLOTS, batch=_SLOTS // 2
+            )
             for name in self._endpoints
         ]
 
