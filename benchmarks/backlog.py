@@ -3,8 +3,8 @@
 ``python -m benchmarks.backlog`` starts a private MariaDB that syncs every commit, and in each round, for each way to be
 dead in turn, a fresh database, a serve process without jobs and a worker process. The app has two endpoints. One is dead
 and its deliveries wait, the other is well: measured is the time from a payment to the receipt of its event there. In the
-last round the dead one is healed: what waits must come once each, and in the order in which it was due, as far as sixteen
-at a time permit. A run that loses or repeats an event is void and ends the benchmark. The exit code is 1 when the backlog
+last round the dead one is healed: what waits must come once each, and in the order in which it was due, as far as 32 at a
+time permit. A run that loses or repeats an event is void and ends the benchmark. The exit code is 1 when the backlog
 more than doubles the 99th percentile, or something comes out of order.
 """
 

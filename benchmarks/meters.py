@@ -17,7 +17,8 @@ from tests.mariadb import MariaDB
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _STATUS = (
-    "SHOW GLOBAL STATUS WHERE variable_name IN ('Questions', 'Com_commit', 'Innodb_data_fsyncs')"
+    "SHOW GLOBAL STATUS WHERE variable_name IN"
+    " ('Questions', 'Com_commit', 'Innodb_data_fsyncs', 'Rows_read')"
 )
 
 

@@ -38,9 +38,9 @@ def make_sales(catalogue: Path, count: int) -> list[Sale]:
     ]
 
 
-def sign_notices(sales: Iterable[Sale], key: rsa.RSAPrivateKey) -> list[bytes]:
-    """Return the notice that pays each sale, as the body that Alipay would post."""
-    return [_body(_fields(sale, number), key) for number, sale in enumerate(sales, 1)]
+def sign_notices(sales: Iterable[Sale], key: rsa.RSAPrivateKey, first: int = 1) -> list[bytes]:
+    """Return the notice that pays each sale, as the body that Alipay would post; trades are numbered from ``first``."""
+    return [_body(_fields(sale, number), key) for number, sale in enumerate(sales, first)]
 
 
 def _body(fields: dict[str, str], key: rsa.RSAPrivateKey) -> bytes:

@@ -23,7 +23,7 @@ from payplat.simulators.merchant import Merchant
 
 WARM_UP = 50
 # Deliveries to one endpoint that a process has under way at once.
-SLOTS = 16
+SLOTS = 32
 PATIENCE = 3600.0
 _MORE = """\
 [server]

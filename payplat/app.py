@@ -33,6 +33,7 @@ from payplat.handlers.events import EventsHandler
 from payplat.handlers.factory import Channel, ChannelFactory
 from payplat.handlers.health import HealthHandler, ReadyHandler
 from payplat.handlers.orders import OrderHandler
+from payplat.handlers.patience import Patience
 from payplat.lanes import Lane, Worker
 from payplat.limits import Limit
 from payplat.openapi.reference import routes as reference_routes
@@ -185,17 +186,16 @@ def make_worker(platform: Platform) -> Worker:
     return Worker([*platform.prompt_lanes, *checks, *_sweeps(platform).lanes()])
 
 
-def make_server(router: Router, server: ServerSettings) -> HTTPServer:
+def make_server(router: Router, settings: ServerSettings) -> HTTPServer:
     """Return the HTTP server with limits for slow and large senders."""
-    return HTTPServer(
-        router,
+    server = HTTPServer(
+        Patience(router, settings.idle_seconds, settings.body_seconds),
         max_header_size=MAX_HEADER,
         # Our doors count a body as it comes; Tornado would refuse it first, and tell nobody why.
         max_body_size=sys.maxsize,
-        body_timeout=server.body_seconds,
-        # Counts from the connection's last answer to the end of the next headers, however slowly they drip.
-        idle_connection_timeout=server.idle_seconds,
     )
+    server.conn_params.header_timeout = None
+    return server
 
 
 async def start_worker(platform: Platform, worker: Worker) -> None:

@@ -167,7 +167,7 @@ class Case:
         if verdict.is_claimed:
             self.writes.claim(verdict.transaction_key, self.order.order_no)
         if self.order.amount is None and verdict.amount is not None:
-            self.order = replace(self.order, amount=verdict.amount, currency=verdict.currency)
+            self.order = self.order._replace(amount=verdict.amount, currency=verdict.currency)
         self._sum_refunds()
         if self._is_whole():
             self._move(Status.REFUNDED)
@@ -282,13 +282,13 @@ class Case:
     def _sum_refunds(self) -> None:
         back = self.refunds.sum(self.transaction_key, self.order.amount)
         if back != self.order.refunded:
-            self.order = replace(self.order, refunded=back)
+            self.order = self.order._replace(refunded=back)
 
     def _is_whole(self) -> bool:
         return self.refunds.covers_all(self.transaction_key, self.order.amount)
 
     def _move(self, status: Status) -> None:
-        self.order = replace(self.order, status=status, settled_at=self.now)
+        self.order = self.order._replace(status=status, settled_at=self.now)
 
     def _owe(self, what: str, cause: str, status: str, seconds: int = 0) -> None:
         due_at = self.now + seconds * seam.SECOND

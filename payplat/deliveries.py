@@ -20,11 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import metrics, seam
 from payplat.addresses import Network
-from payplat.attempts import Attempt, Record, record, try_again
+from payplat.attempts import Attempt, Record, Tried, record_all, try_again
 from payplat.database import Database
 from payplat.endpoints import Endpoint, is_open, pause
 from payplat.errors import Conflict, NoAnswer
 from payplat.events import first_event_id, made_at
+from payplat.group_commit import GroupCommit
 from payplat.lanes import Lane
 from payplat.leases import Queue
 from payplat.models import DELIVERIES, DUTIES, EVENTS
@@ -32,7 +33,16 @@ from payplat.outbound import Counterpart
 from payplat.retry import Backoff
 
 log = structlog.get_logger("payplat")
-QUEUE = Queue(DELIVERIES, due="due_at", waiting=DELIVERIES.c.status == "due", lane="endpoint")
+QUEUE = Queue(
+    DELIVERIES,
+    due="due_at",
+    waiting=DELIVERIES.c.status == "due",
+    lane="endpoint",
+    besides=(EVENTS.c.type, EVENTS.c.body, EVENTS.c.created_at.label("made_at")),
+    beside=DELIVERIES.outerjoin(EVENTS, EVENTS.c.event_id == DELIVERIES.c.event_id),
+)
+# Deliveries that an endpoint gets at once from each process, which claims when half of them are done.
+_SLOTS = 32
 # "If the receiver is disabled": Standard Webhooks, "Operational considerations".
 _GONE = 410
 # Events whose deliveries are resent in one transaction.
@@ -91,31 +101,33 @@ class Relay:
     ) -> None:
         self._database, self._endpoints, self._backoff = database, endpoints, backoff
         self._clients = {
-            name: Counterpart("endpoint", timeout=timeout, opened=opened) for name in endpoints
+            name: Counterpart("endpoint", timeout=timeout, connections=_SLOTS, opened=opened)
+            for name in endpoints
         }
+        # What ends while a commit is in flight shares the next.
+        self._record = GroupCommit(partial(record_all, database, QUEUE))
 
     def lanes(self) -> list[Lane]:
         """Return a lane for each endpoint."""
         return [
-            Lane(self._database, _queue_of(name), name, self.deliver) for name in self._endpoints
+            Lane(
+                self._database, _queue_of(name), name, self.deliver, slots=_SLOTS, batch=_SLOTS // 2
+            )
+            for name in self._endpoints
         ]
 
     async def deliver(self, row: Row[Any]) -> None:
         """Make one attempt with a claimed delivery and record it."""
-        kind, text, made_at = await self._event(row.event_id)
-        body = text.encode()
+        body = row.body.encode()
         await seam.reach("before_delivery")
         client, endpoint = self._clients[row.endpoint], self._endpoints[row.endpoint]
         attempt = await post(client, endpoint, row.event_id, body)
         await seam.reach("after_delivery")
         metrics.DELIVERY_ATTEMPTS.labels(row.endpoint, _told(attempt)).inc()
-        outcome = self._outcome(row, attempt)
-        if attempt.ok and kind == "order.paid":
-            outcome = replace(outcome, then=partial(_goods_arrived, order_no=row.order_no))
-        if not await record(self._database, QUEUE, row, attempt, outcome):
+        if not await self._record(Tried(row, attempt, self._outcome(row, attempt))):
             log.warning("late result refused", event_id=row.event_id, endpoint=row.endpoint)
         elif attempt.ok:
-            took = (seam.now() - made_at) / seam.SECOND
+            took = (seam.now() - row.made_at) / seam.SECOND
             metrics.DELIVERY_SECONDS.labels(row.endpoint).observe(took)
 
     def close(self) -> None:
@@ -123,25 +135,17 @@ class Relay:
         for client in self._clients.values():
             client.close()
 
-    async def _event(self, event_id: str) -> tuple[str, str, int]:
-        """Return the event's type, its body and when it was made."""
-        columns = (EVENTS.c.type, EVENTS.c.body, EVENTS.c.created_at)
-        wanted = select(*columns).where(EVENTS.c.event_id == event_id)
-        kind, body, made_at = (await self._database.read(lambda c: c.execute(wanted))).one()
-        return kind, body, made_at
-
     def _outcome(self, row: Row[Any], attempt: Attempt) -> Record:
         told = {"endpoint": row.endpoint, "event_id": row.event_id}
         now = seam.now()
         if attempt.ok:
-            done = {"status": "delivered", "delivered_at": now}
-            return Record("delivery_id", done, "delivered", told)
+            then = _goods_arrived if row.type == "order.paid" else None
+            done = {"status": "delivered"}
+            return Record("delivery_id", done, "delivered", told, ended="delivered_at", then=then)
         if attempt.status == _GONE:
             log.error("endpoint paused", **told)
-            paused = partial(
-                pause, database=self._database, name=row.endpoint, reason="answered 410"
-            )
-            return Record("delivery_id", {"due_at": now}, "endpoint_paused", told, then=paused)
+            paused = {"due_at": now}
+            return Record("delivery_id", paused, "endpoint_paused", told, then=self._pause)
         failures = row.failures + 1
         due_at = self._backoff.due_after(failures, now)
         if due_at is None:
@@ -151,6 +155,10 @@ class Relay:
         asked = min(attempt.retry_after or 0.0, self._backoff.cap)
         due_at = max(due_at, now + int(asked * seam.SECOND))
         return Record("delivery_id", {"due_at": due_at, "failures": failures})
+
+    async def _pause(self, connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
+        for name in {row.endpoint for row in rows}:
+            await pause(connection, self._database, name, "answered 410")
 
 
 def _told(attempt: Attempt) -> str:
@@ -165,9 +173,10 @@ def _queue_of(endpoint: str) -> Queue:
     return replace(QUEUE, waiting=and_(QUEUE.waiting, is_open(endpoint)))
 
 
-async def _goods_arrived(connection: AsyncConnection, *, order_no: str) -> None:
+async def _goods_arrived(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> None:
     """Make due what is owed to the provider as soon as the merchant has the goods."""
-    mine = (DUTIES.c.order_no == order_no, DUTIES.c.status == "due", DUTIES.c.failures == 0)
+    theirs = DUTIES.c.order_no.in_([row.order_no for row in rows])
+    mine = (theirs, DUTIES.c.status == "due", DUTIES.c.failures == 0)
     now = seam.now()
     later = update(DUTIES).where(*mine, DUTIES.c.due_at > now, DUTIES.c.lease_token.is_(None))
     await connection.execute(later.values(due_at=now))

@@ -6,7 +6,6 @@ No timer: when idle an item goes at once and alone; when busy a fraction of the 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from structlog.contextvars import clear_contextvars
@@ -38,6 +37,9 @@ class GroupCommit(Generic[Item, Result]):
         self._commit, self._limit, self._capacity = commit, limit, capacity
         self._patience = patience
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        # Who must have an answer until when, the first one first; one timer for all.
+        self._promised: deque[tuple[float, asyncio.Future[Result]]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -51,19 +53,30 @@ class GroupCommit(Generic[Item, Result]):
             raise Draining
         if len(self._waiting) >= self._capacity:
             raise Overloaded
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        entry = (item, future)
-        self._waiting.append(entry)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, future))
+        self._promised.append((loop.time() + self._patience, future))
+        if self._alarm is None:
+            self._alarm = loop.call_at(self._promised[0][0], self._give_up)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        try:
-            async with asyncio.timeout(self._patience):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            # The database is behind: who has been told so comes again.
-            with suppress(ValueError):
-                self._waiting.remove(entry)
-            raise DatabaseUnavailable from None
+        return await future
+
+    def _give_up(self) -> None:
+        """Tell those who have waited too long that the database is behind: who has been told so comes again."""
+        loop = asyncio.get_running_loop()
+        while self._promised and (
+            self._promised[0][1].done() or self._promised[0][0] <= loop.time()
+        ):
+            _, future = self._promised.popleft()
+            _answer(future, DatabaseUnavailable())
+        expired = {
+            future for _, future in self._waiting if future.done() and not future.cancelled()
+        }
+        self._waiting = deque(entry for entry in self._waiting if entry[1] not in expired)
+        first = self._promised[0][0] if self._promised else None
+        self._alarm = None if first is None else loop.call_at(first, self._give_up)
 
     async def drain(self) -> None:
         """Take no more items and wait until all that came are committed; cancelling the wait cancels no commit."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, Update, bindparam, select, update
+from sqlalchemy import ColumnElement, Join, Row, Select, Table, Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payplat import seam
@@ -20,13 +20,16 @@ from payplat.database import Database
 class Queue:
     """Rows of ``table`` that wait for work: those where ``waiting`` holds and the time in column ``due`` has come.
 
-    ``lane`` is the column that keeps those apart who must not hold each other up.
+    ``lane`` is the column that keeps those apart who must not hold each other up. A claimed row comes with the columns
+    ``besides`` of the table that ``beside`` joins to it: nulls, where that has no row.
     """
 
     table: Table
     due: str
     waiting: ColumnElement[bool]
     lane: str | None = None
+    besides: tuple[ColumnElement[Any], ...] = ()
+    beside: Join | None = None
 
     @property
     def key(self) -> ColumnElement[Any]:
@@ -56,7 +59,8 @@ class Queue:
     def _taken(self) -> Select[Any]:
         """What only this claim writes: its first try may have taken effect, and the reply to COMMIT been lost."""
         mine = (self.table.c[name] == value for name, value in self._by_whom.items())
-        return select(self.table).where(*self._here, *mine)
+        source = self.table if self.beside is None else self.beside
+        return select(self.table, *self.besides).select_from(source).where(*self._here, *mine)
 
     @property
     def _by_whom(self) -> dict[str, Any]:
@@ -124,6 +128,16 @@ class Queue:
         self, connection: AsyncConnection, row: Row[Any], values: Mapping[str, Any]
     ) -> bool:
         """Write ``values`` to a claimed row if its token still stands; return whether it did."""
-        held = [self.key == row[0], self.table.c.lease_token == row.lease_token]
+        return bool(await self.release_all(connection, row.lease_token, [row], values))
+
+    async def release_all(
+        self,
+        connection: AsyncConnection,
+        token: str,
+        rows: Sequence[Row[Any]],
+        values: Mapping[str, Any],
+    ) -> int:
+        """Write ``values`` to those of the claimed ``rows`` whose token is still ``token``; return how many they are."""
+        held = [self.key.in_([row[0] for row in rows]), self.table.c.lease_token == token]
         result = await connection.execute(update(self.table).where(*held).values(values))
-        return bool(result.rowcount)
+        return int(result.rowcount)

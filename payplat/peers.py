@@ -1,6 +1,7 @@
 """Who calls: the address at the other end of the socket, or the one that a trusted proxy says stands behind it."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from payplat.addresses import Network
@@ -14,12 +15,13 @@ def peer_of(socket_ip: str, forwarded_for: str, trusted: Iterable[Network]) -> s
     ``forwarded_for`` is ``X-Forwarded-For``: each proxy appends whom it heard, so only what stands to the right of an
     address that nobody trusts is known; the left of it anybody could have written.
     """
-    peer, hops = socket_ip, forwarded_for.split(",")
+    peer, hops = socket_ip, forwarded_for.split(",") if forwarded_for else []
     while hops and is_in(peer, trusted) and _address(hops[-1]):
         peer = hops.pop().strip()
     return peer
 
 
+@lru_cache(4096)
 def household(peer: str) -> str:
     """Return what counts as one caller: an IPv4 address, or the /64 network of an IPv6 one, for one line has it all."""
     address = _address(peer)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Status(StrEnum):
@@ -57,8 +57,7 @@ def is_receiver(text: str) -> bool:
     return re.fullmatch(RECEIVER.rstrip("$"), text) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What we sold to whom. ``amount`` and ``currency`` are None until paid where a store sets the price.
 
     ``waits`` says that its provider must still be asked about evidence.

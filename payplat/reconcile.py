@@ -33,8 +33,11 @@ from payplat.rows import Values, order_of
 from payplat.signs import Sign
 
 log = structlog.get_logger("payplat")
-# No status is left out: only where there is something to ask does an order have a next check.
-QUEUE = Queue(ORDERS, due="next_check_at", waiting=true(), lane="channel")
+# Only where there is something to ask does an order have a next check, whatever its status. All are named because the
+# index begins with channel and status: without them each look would read every order of the channel.
+QUEUE = Queue(
+    ORDERS, due="next_check_at", waiting=ORDERS.c.status.in_(list(Status)), lane="channel"
+)
 # Who looks at a pending order waits so many seconds for the provider, which is not asked again within so many; so many
 # orders at once are asked about.
 _PATIENCE, _FRESH, _MOST_LOOKS = 3.0, 5, 16

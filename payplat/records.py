@@ -29,6 +29,7 @@ _REFUNDS_OF = select(REFUNDS).where(REFUNDS.c.order_no.in_(_NUMBERS))
 _EVENTS_OF = select(EVENTS.c.order_no, EVENTS.c.type, EVENTS.c.cause).where(
     EVENTS.c.order_no.in_(_NUMBERS)
 )
+_MONEY = ("amount", "currency", "refunded")
 # A channel that is no longer open: its late money waits for an operator.
 _CLOSED_CHANNEL = Terms(LatePolicy.HOLD, {})
 
@@ -137,22 +138,25 @@ async def compare_and_set(
     for number, case in cases.items():
         if case.order != before[number]:
             ways.setdefault(_way(before[number], case.order), []).append(number)
-    for (old, new, waits, amount, currency, refunded, settled_at), numbers in ways.items():
-        values = {"status": new, "amount": amount, "currency": currency, "refunded": refunded}
-        ends = new != Status.PENDING and not waits
-        leaves = {"next_check_at": None, "lease_token": None} if ends else {}
+    for (old, *changes), numbers in ways.items():
         result = await connection.execute(
             update(ORDERS)
             .where(ORDERS.c.order_no.in_(numbers), ORDERS.c.status == old)
-            .values(**values, settled_at=settled_at, **leaves)
+            .values(dict(changes))
         )
         if result.rowcount != len(numbers):
             raise StaleBatch
 
 
 def _way(old: Order, new: Order) -> tuple[Any, ...]:
-    money = (new.amount, new.currency, new.refunded)
-    return (old.status.value, new.status.value, new.waits, *money, new.settled_at)
+    """Return the status that an order comes from, and the columns that change on its way to the new one."""
+    changes = [("status", new.status.value), ("settled_at", new.settled_at)]
+    changes += [
+        (name, getattr(new, name)) for name in _MONEY if getattr(new, name) != getattr(old, name)
+    ]
+    if new.status is not Status.PENDING and not new.waits:
+        changes += [("next_check_at", None), ("lease_token", None)]
+    return (old.status.value, *changes)
 
 
 async def _tell_once(connection: AsyncConnection, writes: Writes) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import Row
 
 from payplat import seam
+from payplat.models import ORDERS
 from payplat.purchase import Evidence, LatePolicy, Order, Status, Verdict
 from payplat.refunds import KnownRefund
 
 Values = dict[str, Any]
-_in_order = itemgetter(*Order.__slots__)
+_PLACES = {column.name: place for place, column in enumerate(ORDERS.columns)}
+_in_order = itemgetter(*[_PLACES[name] for name in Order._fields])
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _encode_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -217,21 +219,23 @@ def timeline_row(order: Order, now: int, what: str, actor: str, detail: Values) 
 
 
 def order_of(row: Row[Any]) -> Order:
-    """Read a row that holds an order's columns."""
-    told = row._asdict()
-    told["metadata"] = json.loads(told["metadata"])
-    told["payment"] = json.loads(told["payment"]) if told["payment"] else None
-    told["status"] = Status(told["status"])
-    told["consumable"], told["waits"] = bool(told["consumable"]), bool(told["waits"])
-    return Order(*_in_order(told))
+    """Read a row that begins with the columns of the orders table."""
+    stored: Any = Order._make(_in_order(tuple(row)))
+    order: Order = stored._replace(
+        metadata=json.loads(stored.metadata),
+        status=Status(stored.status),
+        payment=json.loads(stored.payment) if stored.payment else None,
+        consumable=bool(stored.consumable),
+        waits=bool(stored.waits),
+    )
+    return order
 
 
 def draft_row(draft: Draft) -> Values:
     """Return the order that this draft opens, as a row."""
     order = draft.order
-    shared = {name: getattr(order, name) for name in Order.__slots__}
     return {
-        **shared,
+        **order._asdict(),
         "metadata": _encode(dict(order.metadata)),
         "status": order.status.value,
         "payment": None,

@@ -8,9 +8,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import case, select
@@ -37,8 +36,7 @@ class Sign(StrEnum):
     MISCONFIGURED = "misconfigured"  # the provider does not accept our account; the detail says why
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """How often, when last (microseconds since 1970, UTC), and what the last one said."""
 
     count: int = 0
@@ -122,7 +120,7 @@ async def write(database: Database, news: Mapping[tuple[str, str], Seen]) -> Non
     """Add these counts by (channel, sign) to the table's; raises DatabaseUnavailable."""
     # In one order in every process, so that two do not wait for each other.
     rows = [
-        {"channel": channel, "what": what, **asdict(seen)}
+        {"channel": channel, "what": what, **seen._asdict()}
         for (channel, what), seen in sorted(news.items())
     ]
     added = database.insert_or_change(SIGNS, ["channel", "what"], _added)

@@ -1,7 +1,6 @@
 """``payplat trigger``: one signed test event for an endpoint. Its body says ``"test": true``; nothing is stored."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
@@ -71,7 +70,7 @@ async def read_order(database: Database, order_no: str, app: str) -> tuple[Order
 
 def made_up_order(app: str, environment: str) -> tuple[Order, str]:
     """Return a paid order of ``app`` that never was, and its transaction."""
-    order = replace(_MADE_UP, order_no=seam.new_id(), app=app, environment=environment)
+    order = _MADE_UP._replace(order_no=seam.new_id(), app=app, environment=environment)
     return order, _NO_TRANSACTION
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,7 +109,7 @@ async def test_what_can_pay_no_order_is_not_worth_a_question(provide, apple, of)
     """A copy for an order that is settled, or lives in the other environment, is read as it stands."""
     order = an_order()
     purchase = await buy(apple, order)
-    verdict = await provide().verify(replace(order, **of), aged(apple, purchase, 900))
+    verdict = await provide().verify(order._replace(**of), aged(apple, purchase, 900))
     assert (verdict.transaction_id, asked(apple)) == (purchase.transaction_id, 0)
 
 
@@ -148,7 +147,7 @@ async def test_the_other_environments_purchase_pays_no_order(provide, apple, env
     provider = provide(environment)
     verdict = await provider.verify(order, submitted(purchase.jws))
     assert difference(order, verdict) == "environment"
-    assert difference(replace(order, environment=other.lower()), verdict) == ""
+    assert difference(order._replace(environment=other.lower()), verdict) == ""
     body = json.dumps(
         {"signedPayload": notice(apple, "ONE_TIME_CHARGE", purchase.jws, environment=other)}
     )
@@ -278,7 +277,7 @@ async def test_only_apple_gives_its_money_back(provide):
         await provider.refund(order, "1", "key")
     nothing = Evidence(Source.RECONCILE, b"")
     assert (await provider.verify(order, nothing)).state is State.PENDING
-    over = replace(order, expires_at=seam.now() - 61 * seam.SECOND)
+    over = order._replace(expires_at=seam.now() - 61 * seam.SECOND)
     assert (await provider.verify(over, nothing)).state is State.CLOSED
 
 

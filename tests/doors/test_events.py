@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from urllib.parse import urlencode
 
 import pymysql
@@ -121,7 +120,7 @@ async def test_the_end_is_an_empty_page(client, order):
 
 async def test_each_app_has_its_own_events(client, order):
     """An app's page holds none of another's, and the default app is what is meant without a name."""
-    (other,) = await write(client, event(replace(order, app="other")))
+    (other,) = await write(client, event(order._replace(app="other")))
     (mine,) = await write(client, event(order))
     assert [each["id"] for each in await pull_all(client)] == [mine]
     assert [each["id"] for each in await pull_all(client, app="other")] == [other]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,7 +77,7 @@ async def test_the_other_environments_purchase_pays_no_order(provide, google, en
     purchase = await sold(google, provider, order, test=environment == "production")
     verdict = await provider.verify(order, submitted(purchase.purchase_token))
     assert difference(order, verdict) == "environment"
-    assert difference(replace(order, environment=other), verdict) == ""
+    assert difference(order._replace(environment=other), verdict) == ""
 
 
 async def test_listed_testers_buy_in_the_sandbox(provide, google):
@@ -128,7 +127,7 @@ async def test_each_player_buys_under_the_own_name_only(provide, google):
     order, provider = an_order(), provide()
     other = provide(account_secret=SECRET[::-1])
     ours = (await provider.prepare(order)).parameters["obfuscated_account_id"]
-    theirs = (await provider.prepare(replace(order, receiver="player-2"))).parameters
+    theirs = (await provider.prepare(order._replace(receiver="player-2"))).parameters
     foreign = (await other.prepare(order)).parameters["obfuscated_account_id"]
     assert len({ours, theirs["obfuscated_account_id"], foreign}) == 3
     for account_id, profile_id, objection, is_claimed in (
@@ -163,7 +162,7 @@ async def test_an_order_without_a_token_waits_for_its_end(provide):
     """There is nothing to ask about: it waits, and closes after its end."""
     provider, order = provide(), an_order()
     assert (await provider.verify(order, NOTHING)).state is State.PENDING
-    over = replace(order, expires_at=seam.now() - 61 * seam.SECOND)
+    over = order._replace(expires_at=seam.now() - 61 * seam.SECOND)
     assert (await provider.verify(over, NOTHING)).state is State.CLOSED
     await provider.close(over)
 

@@ -1,19 +1,22 @@
 """Leases: who holds a row holds it alone, whoever held it before is fenced off, and nobody holds it for ever."""
 
 import asyncio
+from functools import partial
 from operator import itemgetter
 
 import pytest
 from sqlalchemy import insert, true, update
 
 from payplat import lanes, seam
-from payplat.attempts import Attempt, Record, record
+from payplat.attempts import Attempt, Record, Tried, record, record_all
 from payplat.deliveries import QUEUE
+from payplat.group_commit import GroupCommit
 from payplat.lanes import LEASE, Lane
 from payplat.leases import Queue
 from payplat.models import DeliveryRow
 from payplat.reconcile import QUEUE as CHECKS
 from tests.ledger.build import TABLES, in_world, paid
+from tests.ledger.plans import listening
 from tests.ledger.test_lost_commit import replies_lost
 
 DELIVERIES = DeliveryRow.__table__
@@ -162,6 +165,66 @@ async def test_stale_and_fresh_holder_at_once(ledger, twin, clock):
         both = report(ledger, row), report(twin, fresh[row.id])
         assert await asyncio.gather(*both) == [False, True]
     assert len(await ledger.rows("attempts")) == 10
+
+
+async def report_together(ledger, rows):
+    """Record successful attempts that end at the same moment; return for each whether it counts."""
+    together = GroupCommit(partial(record_all, ledger.database, QUEUE))
+    tries = [Tried(row, Attempt(ok=True, milliseconds=5), DONE) for row in rows]
+    return await asyncio.gather(*map(together, tries))
+
+
+async def test_results_are_recorded_together(ledger):
+    """What ends at the same moment is recorded in one transaction, each with its attempt and its line."""
+    await queue_up(ledger, 20)
+    rows = await claim(ledger, 20)
+    tries = [Tried(row, Attempt(ok=True, milliseconds=5), DONE) for row in rows]
+    assert await record_all(ledger.database, QUEUE, tries) == [True] * 20
+    tried = {row["delivery_id"] for row in await ledger.rows("attempts")}
+    assert tried == {row.id for row in rows}
+    assert len(await ledger.rows("timeline")) == 20
+    assert {row["status"] for row in await ledger.rows("deliveries")} == {"delivered"}
+
+
+async def test_a_stale_result_fails_no_other(ledger, twin, clock):
+    """Of results that end at the same moment only the stale one is refused."""
+    await queue_up(ledger, 6)
+    stale = await claim(ledger, 2)
+    clock.forward(LEASE + 1)
+    await claim(twin, 1)
+    others = await claim(ledger, 5)
+    answers = await report_together(ledger, [stale[0], *others])
+    assert answers == [False] + [True] * len(others)
+    assert len(await ledger.rows("attempts")) == len(others)
+
+
+async def test_a_later_claim_of_ones_own_fences_too(ledger, clock):
+    """Whoever has lost a row and claimed it again records for the later claim alone, whatever ends beside it."""
+    await queue_up(ledger, 2)
+    (stale,) = await claim(ledger, 1)
+    clock.forward(LEASE + 1)
+    fresh = {row.id: row for row in await claim(ledger)}
+    again = fresh.pop(stale.id)
+    (other,) = fresh.values()
+    assert await report_together(ledger, [other, stale]) == [True, False]
+    assert await report_together(ledger, [again, again]) == [True, False]
+    assert len(await ledger.rows("attempts")) == 2
+
+
+async def test_a_look_reads_no_settled_order(ledger):
+    """Due orders are found by channel, status and time: a look does not go through all orders of its channel."""
+    with listening(ledger.database) as asked:
+        await CHECKS.claim(ledger.database, "shop", limit=1, lease=LEASE)
+    ((statement, values),) = asked
+    word = "EXPLAIN QUERY PLAN" if ledger.database.is_sqlite else "EXPLAIN"
+    explained = await ledger.database.read(
+        lambda c: c.exec_driver_sql(f"{word} {statement}", values)
+    )
+    plan = explained.first()
+    if ledger.database.is_sqlite:
+        assert "next_check_at<?" in plan.detail
+    else:
+        assert (plan.key, plan.type) == ("ix_orders_channel_status_next_check_at", "range")
 
 
 async def test_a_holder_can_hold_on(ledger, twin, clock):
@@ -325,6 +388,29 @@ async def test_work_that_fails_is_due_again(ledger, clock):
     one.stop()
     await task
     assert tried[2] == tried[0]
+
+
+async def test_a_busy_lane_claims_a_batch(ledger):
+    """While work is under way nothing is claimed until a batch of slots is free."""
+    await queue_up(ledger, 5)
+    gates, begun = [asyncio.Event() for _ in range(5)], []
+
+    async def work(row):
+        begun.append(row.id)
+        await gates[len(begun) - 1].wait()
+        await report(ledger, row)
+
+    one = lane(ledger, work, slots=4, batch=2)
+    task = asyncio.create_task(one.run())
+    await until(lambda: len(begun) == 4)
+    gates[0].set()
+    await asyncio.sleep(0.3)
+    assert len(begun) == 4
+    for gate in gates:
+        gate.set()
+    await until(lambda: len(begun) == 5)
+    one.stop()
+    await task
 
 
 async def test_a_stopped_lane_finishes_what_it_began(ledger):

@@ -15,7 +15,7 @@ from payplat import seam
 from payplat.database import Database
 from payplat.decisions import Case
 from payplat.orders import _settle_one
-from payplat.purchase import Order, State
+from payplat.purchase import State
 from payplat.records import Loaded
 from payplat.refunds import RefundBook
 from tests.ledger.build import (
@@ -163,7 +163,7 @@ def _settle_on_paper(loaded, verdict):
 
 def order_row(order):
     """Return an order as its row."""
-    row = {name: getattr(order, name) for name in Order.__slots__}
+    row = order._asdict()
     return {**row, "next_check_at": 1 if order.status == "pending" else None}
 
 
