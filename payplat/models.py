@@ -47,10 +47,6 @@ class _BytesId(VARBINARY):
         length = cast("int", self.length)
         return lambda value: None if value is None else _checked(value, length)
 
-    def literal_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
-        length = cast("int", self.length)
-        return lambda value: f"x'{_checked(value, length).hex()}'"
-
     def result_processor(self, dialect: Dialect, coltype: Any) -> Any:  # noqa: ARG002
         return lambda value: None if value is None else value.decode()
 

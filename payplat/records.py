@@ -16,8 +16,8 @@ from payplat.purchase import LatePolicy, Order, Status, Verdict
 from payplat.refunds import KnownRefund, RefundBook
 from payplat.rows import CLAIMED, Terms, Writes, order_of
 
-_NUMBERS: Any = bindparam("order_nos", expanding=True, literal_execute=True)
-_KEYS: Any = bindparam("transaction_keys", expanding=True, literal_execute=True)
+_NUMBERS: Any = bindparam("order_nos", expanding=True)
+_KEYS: Any = bindparam("transaction_keys", expanding=True)
 ORDERS_BY_NO = select(ORDERS).where(ORDERS.c.order_no.in_(_NUMBERS)).order_by(ORDERS.c.order_no)
 _LOCKED_ORDERS = ORDERS_BY_NO.with_for_update()
 _PAYMENT = select(PAYMENTS.c.order_no, PAYMENTS.c.transaction_key, PAYMENTS.c.transaction_id)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 import pytest
@@ -157,7 +157,7 @@ def draft(
     channel: str = "shop", *, key: str | None = None, body: str = "{}", **changes: Any
 ) -> Draft:
     """Return an order about to be opened; ``key`` is its idempotency key, ``body`` the client's request."""
-    order = replace(_order(channel), **changes)
+    order = _order(channel)._replace(**changes)
     return Draft(
         order=order,
         idempotency_key=key,

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections import Counter
-from dataclasses import replace
 
 import pymysql
 import pytest
@@ -113,7 +112,7 @@ async def test_a_status_that_changed_meanwhile(ledger):
     orders = [await ledger.open(), await ledger.open()]
     await ledger.settle(closed(orders[1]))
     before = {order.order_no: order for order in orders}
-    settled = replace(orders[0], status=Status.HELD, settled_at=1)
+    settled = orders[0]._replace(status=Status.HELD, settled_at=1)
     cases = {n: Case(settled, None, None, RefundBook(), TERMS["shop"], 1, Writes()) for n in before}
     with pytest.raises(StaleBatch):
         await ledger.database.transaction(lambda c: compare_and_set(c, before, cases))

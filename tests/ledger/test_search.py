@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -58,7 +59,7 @@ async def test_what_paid_nothing_is_found(ledger, search):
         paid(order, "T-excess"),
         says(order, good.state, transaction_id="T-lost", amount=1),
     )
-    stranger = lost._replace(order_no="somebody/else")
+    stranger = replace(lost, order_no="somebody/else")
     await ledger.settle(good, wrong, excess, stranger)
     for text, state, number in (
         ("T-wrong", "quarantined", order.order_no),
