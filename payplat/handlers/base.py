@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 import structlog
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 from typing_extensions import TypedDict
 
@@ -198,7 +199,7 @@ class BaseHandler(RequestHandler):
         """Answer with JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+        self.finish(to_json(content))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer every error of every door as RFC 9457 ``application/problem+json``."""
