@@ -1,164 +1,134 @@
-"""What a paid callback costs: payplat beside a bare Tornado handler and beside hand-written code, in one run.
+"""What a paid callback costs: payplat beside a bare Tornado handler, hand-written code and its peers, in one run.
 
 ``python -m benchmarks.callback`` starts a private MariaDB that syncs every commit, and in each round each server in turn,
-on a fresh database with pending orders. Signed Alipay notices pay all of them. Processor time is the figure to compare:
-it bears other work on the machine, which requests per second and latencies do not. A run after which the database does
-not hold exactly the payments that were answered with ``success`` is void, and ends the benchmark.
+on a fresh database with pending orders. Signed Alipay notices pay all of them; see ``benchmarks.contest``. ``single`` is
+payplat without its group commit. With ``--sqlite`` all is in a file that syncs every commit, and the yardstick is
+``core``, hand-written SQLAlchemy Core. With ``--processes`` so many of payplat's run beside one, all on all processors.
 """
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from benchmarks.ground import ROOT, Ground, Void, check, lay_ground
-from benchmarks.meters import Instructions, Meters, proportional_set_size
-from benchmarks.notices import Sale, make_sales, sign_notices
-from benchmarks.peers.commands import absent
-from benchmarks.report import Run, surroundings, table
+from benchmarks.contest import WARM_UP, Scenario, hold, parser, say
+from benchmarks.fixed import PATH
+from benchmarks.ground import PAID, Ground
+from benchmarks.notices import Sale, make_sales, order_rows, sign_notices
+from benchmarks.pace import request
+from benchmarks.peers import commands as peers
+from benchmarks.report import Goal
 from benchmarks.servers import Contestant, make_room
-from tests.mariadb import start_mariadb
 
-WARM_UP = 500
-
-
-@dataclass(frozen=True)
-class Load:
-    """What is posted in each run, and by how many connections; the file holds one notice a line."""
-
-    sales: Sequence[Sale]
-    bodies: Path
-    connections: int
-
-    @property
-    def count(self) -> int:
-        """How many notices are measured."""
-        return len(self.sales) - WARM_UP
+_FORM = "application/x-www-form-urlencoded; charset=utf-8"
+ANSWER = "success"
+_GOALS = (
+    Goal("CPU ms", "payplat", "bare", 2.5, 1.6),
+    Goal("req/s", "payplat", "raw", 1.0, 1.5),
+    Goal("req/s", "payplat", "core", 3.0, 4.5),
+    Goal("p50 ms", "payplat", "single", 1.5, 1.2, rate=400),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; the exit code is 1 when a run was void and 3 when MariaDB or a named peer is missing."""
     given = _arguments(arguments)
-    if missing := " ".join(absent(given.servers)):
-        _say(f"not installed: python -m benchmarks.peers.install {missing}")
+    if missing := " ".join(peers.absent(given.servers)):
+        say(f"not installed: python -m benchmarks.peers.install {missing}")
         return 3
-    make_room()
-    with tempfile.TemporaryDirectory(prefix="payplat-benchmark-") as name:
-        # start_mariadb opens its folder and two above it to the server's account.
-        folder = Path(name) / "files" / "mariadb"
-        folder.mkdir(parents=True)
-        mariadb = start_mariadb(folder, durable=True)
-        if mariadb is None or mariadb.process is None:
-            _say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
-            return 3
-        try:
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            ground = lay_ground(folder.parent, mariadb, key)
-            return _compare(ground, _make_load(ground, key, given), given)
-        except Void as reason:
-            _say(f"void: {reason}")
-            return 1
-        finally:
-            mariadb.stop()
+    if given.processes == 1:
+        make_room()
+    return hold(partial(_scene, given), given, sqlite=given.sqlite)
+
+
+def contestant(name: str) -> Contestant:
+    """Return the server of that name; raises KeyError."""
+    programs = {
+        "bare": bare,
+        "raw": raw,
+        "core": core,
+        "single": single,
+        **{peer: partial(peers.command, peer) for peer in peers.NEEDS},
+    }
+    if name == "payplat":
+        return Contestant(name)
+    return Contestant(name, programs[name], writes=name != "bare")
+
+
+def payments(sales: Sequence[Sale], key: rsa.RSAPrivateKey, first: int = 1) -> list[bytes]:
+    """Return the requests by which Alipay tells that sales are paid; their numbers there begin with ``first``."""
+    return [request(PATH, _FORM, body) for body in sign_notices(sales, key, first)]
+
+
+def bare(_ground: Ground, _database_url: str, port: int) -> list[str]:
+    """Return how the bare server is started."""
+    return [sys.executable, "-m", "benchmarks.bare", f"--port={port}"]
+
+
+def raw(ground: Ground, database_url: str, port: int) -> list[str]:
+    """Return how the hand-written server on MariaDB is started."""
+    key = ground.folder / "alipay.pem"
+    given = [f"--port={port}", f"--database={database_url}", f"--key={key}"]
+    return [sys.executable, "-m", "benchmarks.raw", *given]
+
+
+def core(ground: Ground, database_url: str, port: int) -> list[str]:
+    """Return how the hand-written server on SQLite is started."""
+    key = ground.folder / "alipay.pem"
+    given = [f"--port={port}", f"--database={database_url}", f"--key={key}"]
+    return [sys.executable, "-m", "benchmarks.core_sqlite", *given]
+
+
+def single(_ground: Ground, _database_url: str, _port: int) -> list[str]:
+    """Return how payplat without its group commit is started."""
+    return [sys.executable, "-m", "benchmarks.batch_of_one", "serve", "--no-worker"]
+
+
+def serving(processes: int) -> Contestant:
+    """Return payplat with so many processes, on all processors."""
+
+    def program(_ground: Ground, _database_url: str, _port: int) -> list[str]:
+        command = [sys.executable, "-m", "payplat", "serve", "--no-worker"]
+        return [*command, f"--processes={processes}"]
+
+    return Contestant(f"{processes} serving", program, processes=processes, alone=False)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.callback", description=__doc__)
-    parser.add_argument("--orders", type=int, default=5000, help="how many a run pays")
-    parser.add_argument("--connections", type=int, default=64, help="how many post at once")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each server runs")
-    parser.add_argument("--servers", nargs="+", default=["bare", "raw", "payplat"])
-    parser.add_argument(
-        "--against", type=Path, nargs="*", default=[], help="other checkouts of payplat"
-    )
-    return parser.parse_args(arguments)
+    made = parser("callback", __doc__, ())
+    made.add_argument("--sqlite", action="store_true", help="in a file, without a database server")
+    made.add_argument("--processes", type=int, default=1, help="so many serve beside one")
+    given = made.parse_args(arguments)
+    given.servers = given.servers or _usual(given)
+    return given
 
 
-def _make_load(ground: Ground, key: rsa.RSAPrivateKey, given: argparse.Namespace) -> Load:
+def _usual(given: argparse.Namespace) -> list[str]:
+    if given.processes > 1:
+        return [serving(count).name for count in (1, given.processes)]
+    if given.sqlite:
+        return ["core", "payplat"]
+    return ["single", "payplat"] if given.rate else ["bare", "raw", "payplat"]
+
+
+@contextmanager
+def _scene(given: argparse.Namespace, ground: Ground, key: rsa.RSAPrivateKey) -> Iterator[Scenario]:
+    """Yield the contest of paying pending orders by signed notices."""
     sales = make_sales(ground.catalogue, given.orders + WARM_UP)
-    bodies = ground.folder / "bodies"
-    bodies.write_bytes(b"\n".join(sign_notices(sales, key)))
-    return Load(sales, bodies, given.connections)
-
-
-def _compare(ground: Ground, load: Load, given: argparse.Namespace) -> int:
-    contestants = [Contestant(name, writes=name != "bare") for name in given.servers]
-    contestants += [Contestant(path.name, checkout=path.resolve()) for path in given.against]
-    results: dict[str, list[Run]] = {contestant.name: [] for contestant in contestants}
-    for number in range(given.rounds):
-        turn = number % len(contestants)  # so that nobody always follows the same one
-        for contestant in contestants[turn:] + contestants[:turn]:
-            run = _measure(ground, load, contestant)
-            results[contestant.name].append(run)
-            cost, rate = run.figures["CPU ms"], run.figures["req/s"]
-            _say(f"round {number + 1}: {contestant.name} {cost:.3f} ms CPU, {rate:.0f}/s")
-    version = str(ground.mariadb.execute("SELECT version()")[0][0])
-    told = f"{load.count} notices a run, {given.rounds} rounds, {load.connections} connections"
-    _print(f"\n{told}; medians\n", *surroundings(version), "", *table(results))
-    return 0
-
-
-def _measure(ground: Ground, load: Load, contestant: Contestant) -> Run:
-    """Run one server once; raises Void."""
-    with ground.database(load.sales, contestant.checkout) as url:
-        with contestant.running(ground, url) as (pid, port):
-            run = _drive(ground, load, pid, port)
-        if run.client["failures"]:
-            raise Void(f"{contestant.name} failed {run.client['failures']} notices")
-        if contestant.writes:
-            check(url, len(load.sales))
-    return run
-
-
-def _drive(ground: Ground, load: Load, pid: int, port: int) -> Run:
-    """Let the client warm the server up, then measure the rest."""
-    command = [sys.executable, "-m", "benchmarks.load", str(port), str(load.bodies)]
-    command += [f"--connections={load.connections}", f"--warm-up={WARM_UP}"]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as client:
-        meters = Meters(ground.mariadb, _pids(ground, client.pid, pid))
-        _hear(client)
-        instructions = Instructions(pid)
-        before = meters.read()
-        _let_go(client)
-        seen = json.loads(_hear(client))
-        after = meters.read()
-        meters.close()
-        executed, memory = instructions.stop(), proportional_set_size(pid)
-    return Run(load.count, after - before, seen, executed, memory)
-
-
-def _pids(ground: Ground, client: int, server: int) -> dict[str, int]:
-    database = ground.mariadb.process
-    return {"server": server, "client": client, "database": database.pid if database else 0}
-
-
-def _hear(client: "subprocess.Popen[bytes]") -> bytes:
-    line = client.stdout.readline() if client.stdout else b""
-    if not line:
-        raise Void("the client ended early")
-    return line
-
-
-def _let_go(client: "subprocess.Popen[bytes]") -> None:
-    if client.stdin:
-        client.stdin.write(b"go\n")
-        client.stdin.flush()
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-def _print(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
+    one, many = serving(1), serving(given.processes)
+    names = ("bare", "raw", "core", "single", "payplat", *peers.NEEDS)
+    yield Scenario(
+        requests=payments(sales, key),
+        status=200,
+        body=ANSWER,
+        rows={"orders": list(order_rows(sales))},
+        checks=PAID,
+        contestants=[*map(contestant, names), one, many],
+        goals=[*_GOALS, Goal("req/s", many.name, one.name, 1.15, 1.4)],
+    )
 
 
 if __name__ == "__main__":

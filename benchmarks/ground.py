@@ -6,14 +6,14 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy import create_engine, insert, make_url, text
+from sqlalchemy import Engine, create_engine, insert, make_url, text
 
 from benchmarks.fixed import APP_ID, SELLER_ID
 from benchmarks.notices import Sale, order_rows
@@ -35,8 +35,9 @@ seller_id = "{SELLER_ID}"
 private_key = "file:app.pem"
 alipay_public_key = "file:alipay.pem"
 """
+Row = Mapping[str, object]
 # All that one payment leaves behind, and that it belongs together.
-_CHECKS = {
+PAID = {
     "paid orders": "SELECT count(*) FROM orders WHERE status = 'paid'",
     "payments": "SELECT count(*) FROM payments",
     "pieces of evidence": "SELECT count(*) FROM evidence WHERE state = 'used'",
@@ -57,32 +58,46 @@ class Void(Exception):
 
 @dataclass(frozen=True)
 class Ground:
-    """A folder with everything that a server reads, and the database server."""
+    """A folder with everything that a server reads, and the database server, where there is one."""
 
     folder: Path
-    mariadb: MariaDB
+    mariadb: MariaDB | None
 
     @property
     def catalogue(self) -> Path:
         """What is sold."""
         return self.folder / "products.toml"
 
+    def configure(self, more: str) -> None:
+        """Add TOML tables to the configuration, which has one channel: Alipay."""
+        with (self.folder / "payplat.toml").open("a") as file:
+            file.write(more)
+
     @contextmanager
     def database(self, sales: Sequence[Sale], checkout: Path = ROOT) -> Iterator[str]:
         """Make a database with ``checkout``'s schema in which ``sales`` are pending; yields its address."""
         with self.mariadb.fresh_database() as url:
-            environ = {**self.environ(url), "PYTHONDONTWRITEBYTECODE": "1"}
-            migrate = [sys.executable, "-m", "payplat", "migrate"]
-            subprocess.run(  # noqa: S603 - our own program
-                migrate, env=environ, cwd=checkout, check=True, stdout=subprocess.DEVNULL
-            )
-            engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-            with engine.begin() as connection:
-                connection.execute(insert(Base.metadata.tables["orders"]), list(order_rows(sales)))
-            with engine.connect() as connection:
-                connection.execute(text("ANALYZE TABLE orders"))
-            engine.dispose()
+            self.install(url, {"orders": list(order_rows(sales))}, checkout)
             yield url
+
+    def install(
+        self, database_url: str, rows: Mapping[str, Iterable[Row]], checkout: Path = ROOT
+    ) -> None:
+        """Give an empty database ``checkout``'s schema and these rows, by table."""
+        environ = {**self.environ(database_url), "PYTHONDONTWRITEBYTECODE": "1"}
+        migrate = [sys.executable, "-m", "payplat", "migrate"]
+        subprocess.run(  # noqa: S603 - our own program
+            migrate, env=environ, cwd=checkout, check=True, stdout=subprocess.DEVNULL
+        )
+        engine = blocking_engine(database_url)
+        with engine.begin() as connection:
+            for table, given in rows.items():
+                connection.execute(insert(Base.metadata.tables[table]), list(given))
+        with engine.connect() as connection:
+            for table in rows:
+                analyze = "ANALYZE" if engine.dialect.name == "sqlite" else "ANALYZE TABLE"
+                connection.execute(text(f"{analyze} {table}"))
+        engine.dispose()
 
     def environ(self, database_url: str) -> dict[str, str]:
         """Return the environment of a payplat process."""
@@ -91,7 +106,7 @@ class Ground:
         return given | {f"PAYPLAT_{name}": value for name, value in named.items()}
 
 
-def lay_ground(folder: Path, mariadb: MariaDB, alipay: rsa.RSAPrivateKey) -> Ground:
+def lay_ground(folder: Path, mariadb: MariaDB | None, alipay: rsa.RSAPrivateKey) -> Ground:
     """Write the configuration and its secrets into ``folder``."""
     pem, public = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     (folder / "alipay.pem").write_bytes(alipay.public_key().public_bytes(pem, public))
@@ -105,12 +120,19 @@ def lay_ground(folder: Path, mariadb: MariaDB, alipay: rsa.RSAPrivateKey) -> Gro
     return Ground(folder, mariadb)
 
 
-def check(database_url: str, expected: int) -> None:
-    """Raise Void unless the database holds exactly ``expected`` payments with all that belongs to them."""
-    engine = create_engine(make_url(database_url).set(drivername="mysql+pymysql"))
+def check(database_url: str, expected: int, checks: Mapping[str, str] = PAID) -> None:
+    """Raise Void unless each of ``checks`` counts exactly ``expected``; by default, payments with all that is theirs."""
+    engine = blocking_engine(database_url)
     with engine.connect() as connection:
-        counts = {what: connection.scalar(text(query)) for what, query in _CHECKS.items()}
+        counts = {what: connection.scalar(text(query)) for what, query in checks.items()}
     engine.dispose()
     wrong = [f"{count} {what}" for what, count in counts.items() if count != expected]
     if wrong:
         raise Void(f"{', '.join(wrong)} instead of {expected}")
+
+
+def blocking_engine(database_url: str) -> Engine:
+    """Return an engine for a process that has nothing else to do."""
+    url = make_url(database_url)
+    driver = "sqlite" if url.get_backend_name() == "sqlite" else "mysql+pymysql"
+    return create_engine(url.set(drivername=driver))

@@ -21,12 +21,14 @@ from statistics import median
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Connection, create_engine, insert, make_url, text
 
-from benchmarks.callback import WARM_UP, Load, _drive
+from benchmarks.callback import ANSWER, contestant, payments
+from benchmarks.contest import WARM_UP, Load, drive
 from benchmarks.ground import ROOT, Ground, Void, lay_ground
-from benchmarks.notices import make_sales, order_rows, sign_notices
+from benchmarks.load import SEPARATOR
+from benchmarks.notices import make_sales, order_rows
 from benchmarks.old_orders import seed
 from benchmarks.report import Run, surroundings
-from benchmarks.servers import Contestant, make_room
+from benchmarks.servers import make_room
 from payplat.models import Base
 from tests.mariadb import MariaDB, start_mariadb
 
@@ -162,14 +164,14 @@ def _measure(
 ) -> Run:
     """Let one server pay new orders; raises Void."""
     sales = make_sales(ground.catalogue, given.orders + WARM_UP)
-    bodies = ground.folder / "bodies"
-    bodies.write_bytes(b"\n".join(sign_notices(sales, key, books.new + 1)))
+    requests = ground.folder / "requests"
+    requests.write_bytes(SEPARATOR.join(payments(sales, key, books.new + 1)))
     with books.connect() as connection:
         connection.execute(insert(Base.metadata.tables["orders"]), list(order_rows(sales)))
         connection.commit()
         last = {table: _last(connection, table) for table in _NUMBERED}
-    with Contestant(name).running(ground, books.url) as (pid, port):
-        run = _drive(ground, Load(sales, bodies, given.connections), pid, port)
+    with contestant(name).running(ground, books.url) as (pid, port):
+        run = drive(ground, Load(requests, given.orders, 200, ANSWER, given.connections), pid, port)
     if run.client["failures"]:
         raise Void(f"{name} failed {run.client['failures']} notices")
     books.new += len(sales)

@@ -73,26 +73,34 @@ class Reading:
 class Meters:
     """Reads the processor time of the named processes and the database's counters."""
 
-    def __init__(self, mariadb: MariaDB, pids: Mapping[str, int]) -> None:
+    def __init__(self, mariadb: MariaDB | None, pids: Mapping[str, int]) -> None:
+        """Without a database server there are no counters."""
         self._pids = pids
         self._readings = 0
-        self._connection = pymysql.connect(
+        self._connection = mariadb and pymysql.connect(
             host=mariadb.host, port=mariadb.port, user=mariadb.user, password=mariadb.password
         )
 
     def read(self) -> Reading:
         """Read all meters; our own question does not count."""
+        counters = self._counters()
+        cpu = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+        return Reading(time.monotonic(), busy_seconds(), cpu, counters)
+
+    def _counters(self) -> dict[str, int]:
+        if self._connection is None:
+            return {}
         with self._connection.cursor() as cursor:
             cursor.execute(_STATUS)
             counters = {name: int(value) for name, value in cursor.fetchall()}
         self._readings += 1
         counters["Questions"] -= self._readings
-        cpu = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
-        return Reading(time.monotonic(), busy_seconds(), cpu, counters)
+        return counters
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
 class Instructions:

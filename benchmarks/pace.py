@@ -15,9 +15,9 @@ class Answer(NamedTuple):
     seconds: float
 
 
-def request(path: str, kind: str, body: bytes) -> bytes:
-    """Return a POST of ``body``, which is of the media type ``kind``."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
+def request(path: str, kind: str, body: bytes, more: str = "") -> bytes:
+    """Return a POST of ``body``, which is of the media type ``kind``; ``more`` are further header lines."""
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n{more}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -43,12 +43,13 @@ class Pace:
             if wanted is None or time.perf_counter() > self._began + self._seconds:
                 break
             writer.write(wanted)
-            status, body = await _read(reader)
+            status, body = await read_answer(reader)
             self.answers.append(Answer(status, body, time.perf_counter() - due))
         writer.close()
 
 
-async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Read an HTTP answer that states its length; return its status and its body."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
     return int(head.split(b" ", 2)[1]), await reader.readexactly(length)

@@ -7,32 +7,37 @@ import argparse
 import asyncio
 import base64
 import hashlib
-import json
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import aiomysql
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from benchmarks import statements as sql
 from benchmarks.fixed import APP_ID, PATH, SELLER_ID
+from benchmarks.raw_rows import (
+    CONNECTIONS,
+    Row,
+    as_text,
+    detail,
+    event_body,
+    make_pool,
+    transaction_key,
+)
 from payplat.seam import new_id
 
-_CONNECTIONS = 16
-_SESSION = "SET time_zone='+00:00', sql_mode='TRADITIONAL', tx_isolation='READ-COMMITTED'"
 _PAID = ("TRADE_SUCCESS", "TRADE_FINISHED")
 _EXPECTED = {"app_id": APP_ID, "seller_id": SELLER_ID, "notify_type": "trade_status_sync"}
 _ACCOUNT = f"{APP_ID}/{SELLER_ID}"
 _VERIFIER = "key:0123456789abcdef"
 Fields = dict[str, str]
-Row = dict[str, Any]
 
 
 class Raw(RequestHandler):
@@ -46,23 +51,29 @@ class Raw(RequestHandler):
 
     async def post(self) -> None:
         """Say ``success`` once the payment is committed, or was before."""
-        arguments = self.request.body_arguments
-        fields = {name: values[0].decode() for name, values in arguments.items()}
-        single = all(len(values) == 1 for values in arguments.values())
-        known = single and self._is_signed(fields) and _is_ours(fields)
+        fields = read_notice(self.request, self.key)
         async with self.gate, self.pool.acquire() as connection:
-            settled = known and await _settle(connection, fields, self.request.body)
+            settled = fields is not None and await _settle(connection, fields, self.request.body)
         self.write("success" if settled else "fail")
 
-    def _is_signed(self, fields: Fields) -> bool:
-        unsigned = ("sign", "sign_type")
-        text = "&".join(f"{k}={v}" for k, v in sorted(fields.items()) if k not in unsigned)
-        try:
-            signature = base64.b64decode(fields["sign"], validate=True)
-            self.key.verify(signature, text.encode(), padding.PKCS1v15(), hashes.SHA256())
-        except (KeyError, ValueError, InvalidSignature):
-            return False
-        return fields.get("sign_type") == "RSA2"
+
+def read_notice(request: HTTPServerRequest, key: rsa.RSAPublicKey) -> Fields | None:
+    """Return the fields of a notice that Alipay signed for us, None for any other."""
+    arguments = request.body_arguments
+    fields = {name: values[0].decode() for name, values in arguments.items()}
+    single = all(len(values) == 1 for values in arguments.values())
+    return fields if single and _is_signed(fields, key) and _is_ours(fields) else None
+
+
+def _is_signed(fields: Fields, key: rsa.RSAPublicKey) -> bool:
+    unsigned = ("sign", "sign_type")
+    text = "&".join(f"{k}={v}" for k, v in sorted(fields.items()) if k not in unsigned)
+    try:
+        signature = base64.b64decode(fields["sign"], validate=True)
+        key.verify(signature, text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    except (KeyError, ValueError, InvalidSignature):
+        return False
+    return fields.get("sign_type") == "RSA2"
 
 
 def _is_ours(fields: Fields) -> bool:
@@ -75,11 +86,11 @@ async def _settle(connection: aiomysql.Connection, fields: Fields, body: bytes) 
     async with connection.cursor(aiomysql.DictCursor) as cursor:
         try:
             await cursor.execute(sql.ORDER, (fields["out_trade_no"],))
-            order = await cursor.fetchone()
-            if order is None or not _fits(order, fields):
+            found = await cursor.fetchone()
+            if found is None or not fits(order := as_text(found), fields):
                 await connection.rollback()
                 return False
-            if order["status"] != b"pending":
+            if order["status"] != "pending":
                 repeated = await _is_repeated(cursor, order, fields)
                 await connection.rollback()
                 return repeated
@@ -97,61 +108,50 @@ async def _is_repeated(cursor: aiomysql.Cursor, order: Row, fields: Fields) -> b
     return payment is not None and payment["transaction_id"] == fields["trade_no"]
 
 
-def _fits(order: Row, fields: Fields) -> bool:
+def fits(order: Row, fields: Fields) -> bool:
     """Compare what was paid with what was sold."""
     quantity, _, product = fields.get("passback_params", "").partition("x")
     amount = Decimal(fields["total_amount"]).scaleb(2)
     ours = (order["kind"], order["environment"], order["account"], order["sku"], order["currency"])
     theirs = ("alipay", "sandbox", _ACCOUNT, unquote(product), "CNY")
     numbers = (order["amount"], order["quantity"]) == (amount, int(quantity or 0))
-    return numbers and ours == tuple(text.encode() for text in theirs)
+    return numbers and ours == theirs
 
 
 async def _write(cursor: aiomysql.Cursor, order: Row, fields: Fields, body: bytes) -> None:
     """Write what a payment leaves behind."""
-    now, number = time.time_ns() // 1000, order["order_no"].decode()
-    sha256, trade_no = hashlib.sha256(body).hexdigest(), fields["trade_no"]
-    key = hashlib.sha256(f"alipay\0sandbox\0{_ACCOUNT}\0{trade_no}\0".encode()).hexdigest()
+    now, number, event_id = time.time_ns() // 1000, order["order_no"], f"evt_{new_id()}"
+    payment = payment_row(order, fields, body, now)
     if not await cursor.execute(sql.PAY, (now, number)):
         raise RuntimeError("somebody else paid an order that we have locked")
-    shared = ("alipay", "sandbox", _ACCOUNT, trade_no, order["amount"], "CNY", order["sku"], 1)
-    paid_at = _from_beijing(fields["gmt_payment"])
-    believed = (fields["buyer_id"], paid_at, now, _VERIFIER, sha256)
-    await cursor.execute(sql.ADD_PAYMENT, (number, key, *shared, *believed))
-    await cursor.execute(sql.ADD_EVIDENCE, (sha256, number, body, now))
-    event_id = f"evt_{new_id()}"
-    await cursor.execute(sql.ADD_EVENT, (event_id, number, _event(order, trade_no, now), now))
+    await cursor.execute(sql.ADD_PAYMENT, payment)
+    named = ("alipay", payment["evidence_sha256"], number, payment["transaction_key"])
+    await cursor.execute(sql.ADD_EVIDENCE, (*named, "callback", body, None, now))
+    event = event_body(order, fields["trade_no"], now)
+    await cursor.execute(sql.ADD_EVENT, (event_id, number, event, now))
     await cursor.execute(sql.ADD_DELIVERY, (event_id, number, now, now))
-    await cursor.execute(sql.ADD_LINE, (number, now, _detail(order, fields, sha256)))
+    line = (number, now, "callback", detail(payment, fields["trade_status"]))
+    await cursor.execute(sql.ADD_LINE, line)
 
 
-def _event(order: Row, trade_no: str, now: int) -> str:
-    names = ("app", "channel", "environment", "product_id", "receiver", "currency")
-    data = {
-        "order_no": order["order_no"].decode(),
-        **{name: order[name].decode() for name in names},
-        "quantity": order["quantity"],
-        "amount": order["amount"],
-        "status": "paid",
-        "transaction_id": trade_no,
-        "metadata": json.loads(order["metadata"]),
-    }
-    moment = datetime.fromtimestamp(now / 1_000_000, UTC).isoformat(timespec="milliseconds")
-    told = {"type": "order.paid", "timestamp": moment.replace("+00:00", "Z"), "data": data}
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
-
-
-def _detail(order: Row, fields: Fields, sha256: str) -> str:
-    detail = {
-        "to": "paid",
-        "transaction_id": fields["trade_no"],
+def payment_row(order: Row, fields: Fields, body: bytes, now: int) -> Row:
+    """Return the payment that a notice proves; ``now`` is microseconds since 1970."""
+    named = ("alipay", "sandbox", _ACCOUNT, fields["trade_no"])
+    return {
+        "order_no": order["order_no"],
+        "transaction_key": transaction_key(*named),
+        **dict(zip(("kind", "environment", "account", "transaction_id"), named, strict=True)),
+        "receipt": None,
         "amount": order["amount"],
         "currency": "CNY",
-        "note": fields["trade_status"],
-        "evidence": sha256,
+        "product": order["sku"],
+        "quantity": order["quantity"],
+        "payer": fields["buyer_id"],
+        "paid_at": _from_beijing(fields["gmt_payment"]),
+        "verified_at": now,
         "verifier": _VERIFIER,
+        "evidence_sha256": hashlib.sha256(body).hexdigest(),
     }
-    return json.dumps(detail, ensure_ascii=False)
 
 
 def _from_beijing(text: str) -> int:
@@ -161,19 +161,8 @@ def _from_beijing(text: str) -> int:
 
 async def serve(port: int, database_url: str, key: rsa.RSAPublicKey) -> None:
     """Listen until the process is ended."""
-    parts = urlsplit(database_url)
-    pool = await aiomysql.create_pool(
-        host=parts.hostname,
-        port=parts.port,
-        user=parts.username,
-        password=parts.password or "",
-        db=parts.path[1:],
-        charset="utf8mb4",
-        init_command=_SESSION,
-        minsize=_CONNECTIONS,
-        maxsize=_CONNECTIONS,
-    )
-    shared = {"key": key, "pool": pool, "gate": asyncio.Semaphore(_CONNECTIONS)}
+    pool = await make_pool(database_url)
+    shared = {"key": key, "pool": pool, "gate": asyncio.Semaphore(CONNECTIONS)}
     Application([(PATH, Raw, shared)], log_function=lambda _: None).listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 

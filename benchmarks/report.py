@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ _PLACES = {
     "stmts/req": 2,
     "others": 2,
 }
+# What the others are compared with.
+_BASES = ("bare", "raw", "core")
 _PACKAGES = ("tornado", "SQLAlchemy", "aiomysql", "PyMySQL", "cryptography", "structlog")
 
 
@@ -46,23 +49,48 @@ class Run:
         return {
             "CPU ms": cpu["server"] / self.count * 1000,
             "k instr": (self.instructions or nan) / self.count / 1000,
-            "db CPU ms": cpu["database"] / self.count * 1000,
+            "db CPU ms": cpu.get("database", nan) / self.count * 1000,
             "req/s": self.count / self.client["seconds"],
             "p50 ms": self.client["p50"] * 1000,
             "p99 ms": self.client["p99"] * 1000,
-            "stmts/req": counters["Questions"] / self.count,
-            "commits/req": counters["Com_commit"] / self.count,
-            "fsyncs/req": counters["Innodb_data_fsyncs"] / self.count,
+            "stmts/req": counters.get("Questions", nan) / self.count,
+            "commits/req": counters.get("Com_commit", nan) / self.count,
+            "fsyncs/req": counters.get("Innodb_data_fsyncs", nan) / self.count,
             "PSS MB": self.memory / 1e6,
             "others": max(0.0, others / self.meters.at),
         }
 
 
+@dataclass(frozen=True)
+class Goal:
+    """How one server's figure must stand to another's: at most ``must`` times it, or at least where ``want`` is more.
+
+    ``rate`` is that of the requests a second at which it must, None for as many as can be.
+    """
+
+    figure: str
+    server: str
+    other: str
+    must: float
+    want: float
+    rate: float | None = None
+
+    def judge(self, medians: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+        """Yield a line that says what was reached, where both servers ran."""
+        if {self.server, self.other} <= medians.keys():
+            ratio = medians[self.server][self.figure] / medians[self.other][self.figure]
+            sign = 1 if self.want > self.must else -1
+            met = "MISSED" if sign * ratio < sign * self.must else "met"
+            bound = "at least" if sign > 0 else "at most"
+            told = f"{self.figure} of {self.server} / {self.other}: {ratio:.2f}"
+            yield f"{met:6} {told}, {bound} {self.must} (wanted {self.want})"
+
+
 def table(results: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     """Yield the lines of a Markdown table with one row a server."""
-    medians = {name: _medians(runs) for name, runs in results.items()}
+    medians = {name: medians_of(runs) for name, runs in results.items()}
     columns = list(next(iter(medians.values())))
-    bases = [base for base in ("bare", "raw") if base in medians]
+    bases = [base for base in _BASES if base in medians]
     header = ["server", columns[0], "range", *(f"/ {base}" for base in bases), *columns[1:]]
     yield _line(header)
     yield _line(["---"] * len(header))
@@ -74,17 +102,21 @@ def table(results: Mapping[str, Sequence[Run]]) -> Iterator[str]:
         yield _line([name, told[0], spread, *ratios, *told[1:]])
 
 
-def surroundings(mariadb_version: str) -> Iterator[str]:
-    """Yield what the figures depend on."""
+def surroundings(mariadb_version: str | None) -> Iterator[str]:
+    """Yield what the figures depend on; without a MariaDB the database is SQLite."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.platform()}"
     yield f"{os.cpu_count()} processors ({_processor()}), {memory:.0f} GiB"
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     yield f"Python {sys.version.split()[0]}, {packages}"
-    yield f"MariaDB {mariadb_version}, innodb_flush_log_at_trx_commit=1"
+    if mariadb_version is None:
+        yield f"SQLite {sqlite3.sqlite_version}, synchronous=FULL"
+    else:
+        yield f"MariaDB {mariadb_version}, innodb_flush_log_at_trx_commit=1"
 
 
-def _medians(runs: Sequence[Run]) -> dict[str, float]:
+def medians_of(runs: Sequence[Run]) -> dict[str, float]:
+    """Return the median of each figure."""
     figures = [run.figures for run in runs]
     return {name: median(row[name] for row in figures) for name in figures[0]}
 

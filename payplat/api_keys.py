@@ -1,5 +1,6 @@
 """API keys: what an app's backend calls with. Shown once, kept as a hash, rotated with an overlap."""
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -36,6 +37,7 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[str, tuple[int, ApiKey]] = {}
+        self._looks: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     async def find(self, text: str) -> ApiKey | None:
         """Return the key that this text is, None when it is none, was revoked or has ended."""
@@ -43,7 +45,15 @@ class ApiKeys:
         until, key = self._known.get(digest, (0, None))
         if key is not None and seam.now() < until:
             return key
-        return await self._look_up(text, digest)
+        return await self._looked_up(text, digest)
+
+    async def _looked_up(self, text: str, digest: str) -> ApiKey | None:
+        """Look once for all who come with the same key meanwhile; who gives up waiting ends it for nobody else."""
+        look = self._looks.get(digest)
+        if look is None:
+            look = self._looks[digest] = asyncio.create_task(self._look_up(text, digest))
+            look.add_done_callback(lambda _: self._looks.pop(digest))
+        return await asyncio.shield(look)
 
     async def _look_up(self, text: str, digest: str) -> ApiKey | None:
         self._known.pop(digest, None)

@@ -31,6 +31,7 @@ _BY_IDEMPOTENCY_KEY = select(ORDERS).where(
     ORDERS.c.receiver == bindparam("receiver"),
     ORDERS.c.idempotency_key == bindparam("key"),
 )
+_STORED = ORDERS_BY_NO.with_only_columns(ORDERS.c.order_no)
 # What belongs to an operator's decision, such as its record.
 Then = Callable[[AsyncConnection], Awaitable[None]]
 log = structlog.get_logger("payplat")
@@ -57,11 +58,13 @@ class Orders:
         IdempotencyMismatch when that was another request, Overloaded, DatabaseUnavailable.
         """
         await seam.reach("before_open")
-        row = await self._open(draft)
+        earlier = await self._open(draft)
         await seam.reach("after_open")
-        if row.request_sha256 != draft.request_sha256:
+        if earlier is None:
+            return draft.order, True
+        if earlier.request_sha256 != draft.request_sha256:
             raise IdempotencyMismatch
-        return order_of(row), row.order_no == draft.order.order_no
+        return order_of(earlier), False
 
     async def settle(self, verdict: Verdict) -> Settled:
         """Apply one verdict; the one way in.
@@ -172,24 +175,19 @@ class Orders:
         result = await self._database.transaction(lambda c: c.execute(statement))
         return int(result.rowcount)
 
-    async def _open_batch(self, drafts: list[Draft]) -> list[Row[Any]]:
+    async def _open_batch(self, drafts: list[Draft]) -> list[Row[Any] | None]:
+        """Store drafts; return the orders that their idempotency keys opened before, None for those that are new."""
         rows = [draft_row(draft) for draft in drafts]
 
-        async def body(connection: AsyncConnection) -> list[Row[Any]]:
+        async def body(connection: AsyncConnection) -> dict[str, Row[Any]]:
             await connection.execute(self._database.insert_new(ORDERS), rows)
-            numbers = [draft.order.order_no for draft in drafts]
-            stored = await fetch(connection, ORDERS_BY_NO, order_nos=numbers)
-            mine = {row.order_no: row for row in stored}
-            return [
-                mine.get(draft.order.order_no) or await _first(connection, draft)
-                for draft in drafts
-            ]
+            return await _earlier(connection, [d for d in drafts if d.idempotency_key is not None])
 
-        opened = await self._database.transaction(body)
-        for row, draft in zip(opened, drafts, strict=True):
-            if row.order_no == draft.order.order_no:
-                metrics.ORDERS_OPENED.labels(row.channel).inc()
-        return opened
+        earlier = await self._database.transaction(body)
+        for draft in drafts:
+            if draft.order.order_no not in earlier:
+                metrics.ORDERS_OPENED.labels(draft.order.channel).inc()
+        return [earlier.get(draft.order.order_no) for draft in drafts]
 
     async def _settle_batch(self, verdicts: list[Verdict]) -> list[Settled]:
         # Counted here: what is committed counts, also when whoever waited for it has given up.
@@ -270,6 +268,22 @@ def _without_order(loaded: Loaded, verdict: Verdict) -> Settled:
     is_news = is_payment or (verdict.refund is None and verdict.notice is None)
     is_alert = names_purchase and is_news
     return Settled(Result.UNKNOWN_ORDER if is_alert else Result.RECORDED, None)
+
+
+async def _earlier(connection: AsyncConnection, drafts: list[Draft]) -> dict[str, Row[Any]]:
+    """Return what the keys of drafts that were not stored had opened before, by the drafts' numbers.
+
+    Without a key nothing stands in the way of an order: its number is its own.
+    """
+    if not drafts:
+        return {}
+    numbers = [draft.order.order_no for draft in drafts]
+    stored = {row.order_no for row in await fetch(connection, _STORED, order_nos=numbers)}
+    return {
+        draft.order.order_no: await _first(connection, draft)
+        for draft in drafts
+        if draft.order.order_no not in stored
+    }
 
 
 async def _first(connection: AsyncConnection, draft: Draft) -> Row[Any]:

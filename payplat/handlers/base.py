@@ -188,7 +188,7 @@ class BaseHandler(RequestHandler):
 
     def read_json(self, model: type[Model]) -> Model:
         """Return the body as ``model``; raises InvalidRequest that names the field."""
-        return _checked(model, _parse_json(self.inbound.body))
+        return _checked(model, _parse_json(bytes(self._body)))
 
     def read_query(self, model: type[Model]) -> Model:
         """Return the query as ``model``; raises InvalidRequest that names the field."""
@@ -244,13 +244,12 @@ class ClientHandler(BaseHandler):
         """
         clients: Clients = self.settings["clients"]
         limits: Mapping[str, Limit] = self.settings["limits"]
-        home = household(self.peer)
         try:
             client = await clients.authenticate(self.request.headers.get("Authorization", ""))
         except errors.UnknownClient:
-            limits["client"].spend(home)
+            limits["client"].spend(household(self.peer))
             raise
-        limits["client"].spend(client.name or home)
+        limits["client"].spend(client.name or household(self.peer))
         if client.app is not None:
             limits["app"].spend(client.app)
         client.require(scope)

@@ -1,5 +1,6 @@
 """Who may call: users with a token of their app's login, backends with an API key, and what each of them sees."""
 
+import asyncio
 import json
 import re
 import time
@@ -238,6 +239,15 @@ async def test_a_revoked_key_ends_soon(client):
         await api_keys.end(database, key.split("_")[1], seam.now())
         clock.forward(api_keys.FRESH + 1)
         assert (await buy(client, headers)).status == 401
+
+
+async def test_a_key_is_looked_up_once_for_all_who_come_with_it(client):
+    """Requests that come at the same moment with a key that nobody knows yet ask the database for it once."""
+    headers = bearer(await key_of(client))
+    with statements(client) as made:
+        replies = await asyncio.gather(*(buy(client, headers) for _ in range(8)))
+    assert [reply.status for reply in replies] == [201] * 8
+    assert sum("FROM api_keys" in statement for statement in made) == 1
 
 
 @pytest.mark.parametrize("who", ["another user", "another app's user", "another app's backend"])

@@ -19,8 +19,8 @@ BATCH = 64
 # and COMMITs), the pings of its connections and the syncs of its log are counted by the server.
 EXPECTED = """
                 SELECT  INSERT  UPDATE  COMMIT   asked   pings   syncs
-one order            1       1       0       1       3       1       1
-64 orders            1       1       0       1       3       1       1
+one order            0       1       0       1       2       1       1
+64 orders            0       1       0       1       2       1       1
 one payment          3       5       1       1      10       1       1
 64 payments          3       5       1       1      10       1       1
 65 deliveries         3       4       5       4      16       4       3

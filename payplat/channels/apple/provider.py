@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
-from uuid import UUID
 
 import structlog
 
@@ -81,7 +80,7 @@ class AppleProvider(Provider):
 
     async def prepare(self, order: Order) -> Prepared:
         """Return what StoreKit 2 needs: ``product_id``, ``quantity``, and the order number as ``app_account_token``."""
-        token = str(UUID(order.order_no))
+        token = _dashed(order.order_no)
         return Prepared(
             {"product_id": order.sku, "quantity": order.quantity, "app_account_token": token}
         )
@@ -122,7 +121,7 @@ class AppleProvider(Provider):
         if what != "bind":
             return await super().perform(what, order, transaction_id)
         api = self.api(order.environment)
-        await api.set_app_account_token(transaction_id, str(UUID(order.order_no)))
+        await api.set_app_account_token(transaction_id, _dashed(order.order_no))
         fresh = await self._ask(order.environment, transaction_id)
         evidence = Evidence(Source.RECONCILE, transaction_id.encode(), fresh.jws.encode())
         return _read(fresh, evidence)
@@ -272,6 +271,12 @@ def _claimed(verdict: Verdict, order: Order) -> Verdict:
     if verdict.order_no is not None:
         return verdict
     return replace(verdict, order_no=order.order_no, is_claimed=True, owes=(Owed("bind"),))
+
+
+def _dashed(order_no: str) -> str:
+    """Return an order's number as StoreKit takes it, a UUID."""
+    n = order_no
+    return f"{n[:8]}-{n[8:12]}-{n[12:16]}-{n[16:20]}-{n[20:]}"
 
 
 def _signed_payload(body: bytes) -> str:
