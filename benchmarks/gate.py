@@ -1,8 +1,8 @@
 """The gate: whether payplat costs what it did, beside hand-written code in the same run.
 
 ``python -m benchmarks.gate`` holds each contest of ``RATIOS`` over five interleaved rounds and compares the medians of
-the processor time. The exit code is 1 when payplat needs over 40 % more than the ratio on record, and that of a contest that
-could not be held. By hand, on a machine that does nothing else: other work moves even ratios.
+the processor time. The exit code is 1 when payplat needs over 40 % more than the ratio on record, and that of a contest
+that could not be held. By hand, on a machine that does nothing else: other work moves even ratios.
 """
 
 import json
