@@ -36,7 +36,8 @@ class Scenario:
 
     ``title`` names it in the results. ``requests`` are whole HTTP requests, the first ``WARM_UP`` of them to warm up;
     each is answered ``status`` and a body that fits the pattern ``body``. ``rows`` are there before, by table; each of
-    ``checks`` must count one for a request afterwards. ``asides`` are measured once a round, in milliseconds, for ``goals`` to compare with.
+    ``checks`` must count one for a request afterwards. ``asides`` are measured once a
+    round, in milliseconds, for ``goals`` to compare with.
     """
 
     title: str
