@@ -34,11 +34,13 @@ _database_numbers = count(1)
 class Scenario:
     """What all contestants are asked, and what must come of it.
 
-    ``requests`` are whole HTTP requests, the first ``WARM_UP`` of them to warm up; each is answered ``status`` and a body
-    that fits the pattern ``body``. ``rows`` are there before, by table; each of ``checks`` must count one for a request
-    afterwards. ``asides`` are measured once a round, in milliseconds, for ``goals`` to compare with.
+    ``title`` names it in the results. ``requests`` are whole HTTP requests, the first ``WARM_UP`` of them to warm up;
+    each is answered ``status`` and a body that fits the pattern ``body``. ``rows`` are there before, by table; each of
+    ``checks`` must count one for a request afterwards. ``asides`` are measured once a
+    round, in milliseconds, for ``goals`` to compare with.
     """
 
+    title: str
     requests: Sequence[bytes]
     status: int
     body: str
@@ -77,6 +79,7 @@ def parser(name: str, description: str | None, servers: Sequence[str]) -> argpar
     made.add_argument(
         "--rate", type=float, nargs="*", default=[], help="requests a second, in runs of their own"
     )
+    made.add_argument("--results", type=Path, help="a file to append the figures to, as JSON")
     return made
 
 
@@ -150,6 +153,8 @@ def _compare(ground: Ground, scenario: Scenario, given: argparse.Namespace) -> N
     _print(f"\n{told}; medians\n", *surroundings(version))
     for rate, results in runs.items():
         _report(scenario, rate, {c.name: results[c.name] for c in contestants}, asides)
+        if given.results:
+            _append(given.results, scenario.title, rate, results)
 
 
 def _chosen(scenario: Scenario, given: argparse.Namespace) -> list[Contestant]:
@@ -240,6 +245,16 @@ def _report(
         _print("", f"{name}: {median(costs):.3f} ms CPU ({min(costs):.3f}..{max(costs):.3f})")
     judged = [line for goal in scenario.goals if goal.rate == rate for line in goal.judge(medians)]
     _print("", *judged)
+
+
+def _append(
+    file: Path, title: str, rate: float | None, results: Mapping[str, Sequence[Run]]
+) -> None:
+    """Append the medians of each server, one a line."""
+    with file.open("a") as lines:
+        for name, runs in results.items():
+            told = {"contest": title, "rate": rate, "server": name, **medians_of(runs)}
+            lines.write(json.dumps(told) + "\n")
 
 
 def _print(*lines: str) -> None:

@@ -59,6 +59,7 @@ def _scene(given: argparse.Namespace, ground: Ground, key: rsa.RSAPrivateKey) ->
     open_apple(ground)
     signs = given.channel == "alipay"
     yield Scenario(
+        title=f"An order opened{', with its order string' if signs else ''}",
         requests=list(_requests(ground, given)),
         status=201,
         body=_ANSWERS[given.channel],

@@ -65,7 +65,8 @@ class Run:
 class Goal:
     """How one server's figure must stand to another's: at most ``must`` times it, or at least where ``want`` is more.
 
-    ``rate`` is that of the requests a second at which it must, None for as many as can be.
+    ``rate`` is that of the requests a second at which it must, None for as many as can be. ``base`` is the figure of the
+    other, where that is another one.
     """
 
     figure: str
@@ -74,15 +75,18 @@ class Goal:
     must: float
     want: float
     rate: float | None = None
+    base: str = ""
 
     def judge(self, medians: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
         """Yield a line that says what was reached, where both servers ran."""
         if {self.server, self.other} <= medians.keys():
-            ratio = medians[self.server][self.figure] / medians[self.other][self.figure]
+            base = self.base or self.figure
+            ratio = medians[self.server][self.figure] / medians[self.other][base]
             sign = 1 if self.want > self.must else -1
             met = "MISSED" if sign * ratio < sign * self.must else "met"
             bound = "at least" if sign > 0 else "at most"
-            told = f"{self.figure} of {self.server} / {self.other}: {ratio:.2f}"
+            other = f"{self.base} of {self.other}" if self.base else self.other
+            told = f"{self.figure} of {self.server} / {other}: {ratio:.2f}"
             yield f"{met:6} {told}, {bound} {self.must} (wanted {self.want})"
 
 

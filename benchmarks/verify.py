@@ -68,6 +68,7 @@ def _scene(
         _configure(ground, kind, told, secret)
         asked = told["url"] if kind == "google" or given.ask == "always" else ""
         yield Scenario(
+            title=f"A purchase verified, {kind.capitalize()}",
             requests=[_request(kind, *pair) for pair in zip(rows, told["receipts"], strict=True)],
             status=200,
             body=_ANSWER,

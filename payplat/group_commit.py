@@ -65,18 +65,18 @@ class GroupCommit(Generic[Item, Result]):
 
     def _give_up(self) -> None:
         """Tell those who have waited too long that the database is behind: who has been told so comes again."""
-        loop = asyncio.get_running_loop()
-        while self._promised and (
-            self._promised[0][1].done() or self._promised[0][0] <= loop.time()
-        ):
-            _, future = self._promised.popleft()
+        loop, late = asyncio.get_running_loop(), set()
+        while self._promised and self._promised[0][0] <= loop.time():
+            late.add(self._promised.popleft()[1])
+        self._waiting = deque(entry for entry in self._waiting if entry[1] not in late)
+        for future in late:
             _answer(future, DatabaseUnavailable())
-        expired = {
-            future for _, future in self._waiting if future.done() and not future.cancelled()
-        }
-        self._waiting = deque(entry for entry in self._waiting if entry[1] not in expired)
         first = self._promised[0][0] if self._promised else None
         self._alarm = None if first is None else loop.call_at(first, self._give_up)
+
+    def _forget_answered(self) -> None:
+        while self._promised and self._promised[0][1].done():
+            self._promised.popleft()
 
     async def drain(self) -> None:
         """Take no more items and wait until all that came are committed; cancelling the wait cancels no commit."""
@@ -93,6 +93,7 @@ class GroupCommit(Generic[Item, Result]):
             if not await self._settle(group) and len(group) > 1:
                 for one in group:
                     await self._settle([one])
+            self._forget_answered()
 
     async def _settle(self, group: list[tuple[Item, asyncio.Future[Result]]]) -> bool:
         """Commit the group and answer its callers; return False when a group of several must go one by one."""

@@ -8,8 +8,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from sqlalchemy import case, select
@@ -36,7 +37,8 @@ class Sign(StrEnum):
     MISCONFIGURED = "misconfigured"  # the provider does not accept our account; the detail says why
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Seen:
     """How often, when last (microseconds since 1970, UTC), and what the last one said."""
 
     count: int = 0
@@ -120,7 +122,7 @@ async def write(database: Database, news: Mapping[tuple[str, str], Seen]) -> Non
     """Add these counts by (channel, sign) to the table's; raises DatabaseUnavailable."""
     # In one order in every process, so that two do not wait for each other.
     rows = [
-        {"channel": channel, "what": what, **seen._asdict()}
+        {"channel": channel, "what": what, **asdict(seen)}
         for (channel, what), seen in sorted(news.items())
     ]
     added = database.insert_or_change(SIGNS, ["channel", "what"], _added)

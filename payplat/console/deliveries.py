@@ -37,7 +37,7 @@ class Deliveries(Page):
 
     async def get(self) -> None:
         """Show the newest that were asked for, or those before one of them, and how the endpoints stand."""
-        before, rows = self.number_argument("before"), await self.chosen(_PAGE)
+        rows = await self.chosen(_PAGE)
         asked = {name: self.page_argument(name) for name in ("status", "endpoint", "type")}
         self.render(
             "deliveries.html",
@@ -45,7 +45,6 @@ class Deliveries(Page):
             asked=asked,
             query=urlencode({name: value for name, value in asked.items() if value}),
             more=rows[-1].id if len(rows) == _PAGE else None,
-            is_first=before is None,
             statuses=_STATUSES,
             spans=_SPANS,
             states=await endpoints.states(self.desk.database, self.desk.endpoints),
