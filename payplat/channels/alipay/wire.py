@@ -21,7 +21,7 @@ _TIME = "%Y-%m-%d %H:%M:%S"
 _MAX_FIELDS = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _TO_QUOTE = re.compile(r"[^A-Za-z0-9_.~-]+")
-# What stands between words is the same in most requests.
+# Names, and what stands between words, are the same in most requests.
 _quoted = lru_cache(1024)(quote_plus)
 _BLANK = re.compile(r"[ \t\n\r]*")
 _UNSIGNED = frozenset({"sign", "sign_type"})
@@ -73,7 +73,7 @@ def is_ambiguous(parameters: Mapping[str, str]) -> bool:
 
 def query_string(parameters: Mapping[str, str]) -> str:
     """Return parameters as a URL query, each value encoded once."""
-    return "&".join([f"{_encoded(name)}={_encoded(value)}" for name, value in parameters.items()])
+    return "&".join([f"{_quoted(name)}={_encoded(value)}" for name, value in parameters.items()])
 
 
 def _encoded(text: str) -> str:
