@@ -50,6 +50,7 @@ class Orders:
         self.waiting, self.signs = Waiting(database), Signs(database)
         self._open = GroupCommit(self._open_batch)
         self._settle = GroupCommit(self._settle_batch)
+        self._read = GroupCommit(self._read_batch)
 
     async def open(self, draft: Draft) -> tuple[Order, bool]:
         """Store ``draft`` as a pending order; return the order and whether it is new.
@@ -83,10 +84,7 @@ class Orders:
 
     async def get(self, order_no: str) -> Order:
         """Return the order; raises OrderNotFound."""
-        found = await self._database.read(lambda c: fetch(c, ORDERS_BY_NO, order_nos=[order_no]))
-        if not found:
-            raise OrderNotFound
-        return order_of(found[0])
+        return await self._read(order_no)
 
     async def transaction_of(self, order_no: str) -> str | None:
         """Return the id of the transaction that paid the order, None while nothing has."""
@@ -174,6 +172,12 @@ class Orders:
     async def _execute(self, statement: Any) -> int:
         result = await self._database.transaction(lambda c: c.execute(statement))
         return int(result.rowcount)
+
+    async def _read_batch(self, order_nos: list[str]) -> list[Order | OrderNotFound]:
+        """Return the orders of these numbers; who asks while another one's question is under way shares the next."""
+        rows = await self._database.read(lambda c: fetch(c, ORDERS_BY_NO, order_nos=order_nos))
+        orders = {row.order_no: order_of(row) for row in rows}
+        return [orders.get(order_no) or OrderNotFound() for order_no in order_nos]
 
     async def _open_batch(self, drafts: list[Draft]) -> list[Row[Any] | None]:
         """Store drafts; return the orders that their idempotency keys opened before, None for those that are new."""

@@ -34,10 +34,6 @@ class Patience(HTTPServerConnectionDelegate):
         """Wait for a request."""
         return _Awaited(self._server.start_request(server_conn, request_conn), request_conn, self)
 
-    def on_close(self, server_conn: object) -> None:
-        """Pass on that a connection has ended."""
-        self._server.on_close(server_conn)
-
     def give(self, connection: HTTP1Connection, seconds: float) -> None:
         """Let what ``connection`` sends now take so long."""
         loop = asyncio.get_running_loop()
@@ -52,9 +48,13 @@ class Patience(HTTPServerConnectionDelegate):
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for connection in [each for each, end in self._ends.items() if end < now]:
-            self.end(connection)
-            connection.close()
+        for connection, end in list(self._ends.items()):
+            # Tornado does not say when somebody hangs up between two requests.
+            if connection.stream.closed():
+                self.end(connection)
+            elif end < now:
+                self.end(connection)
+                connection.close()
         self._next_look = loop.call_later(self._pause, self._look) if self._ends else None
 
 
