@@ -173,8 +173,8 @@ class Orders:
         result = await self._database.transaction(lambda c: c.execute(statement))
         return int(result.rowcount)
 
-    async def _read_batch(self, order_nos: list[str]) -> list[Order | OrderNotFound]:
-        """Return the orders of these numbers; who asks while another one's question is under way shares the next."""
+    async def _read_batch(self, order_nos: list[str]) -> list[Any]:
+        """Return each number's order or OrderNotFound; who asks while another one's question is under way shares the next."""
         rows = await self._database.read(lambda c: fetch(c, ORDERS_BY_NO, order_nos=order_nos))
         orders = {row.order_no: order_of(row) for row in rows}
         return [orders.get(order_no) or OrderNotFound() for order_no in order_nos]
