@@ -50,7 +50,7 @@ class Orders:
         self.waiting, self.signs = Waiting(database), Signs(database)
         self._open = GroupCommit(self._open_batch)
         self._settle = GroupCommit(self._settle_batch)
-        self._read = GroupCommit(self._read_batch)
+        self._read: GroupCommit[str, Order] = GroupCommit(self._read_batch)
 
     async def open(self, draft: Draft) -> tuple[Order, bool]:
         """Store ``draft`` as a pending order; return the order and whether it is new.
@@ -174,7 +174,7 @@ class Orders:
         return int(result.rowcount)
 
     async def _read_batch(self, order_nos: list[str]) -> list[Any]:
-        """Return each number's order or OrderNotFound; who asks while another one's question is under way shares the next."""
+        """Return each number's order or OrderNotFound; who asks while another one is asking shares the next question."""
         rows = await self._database.read(lambda c: fetch(c, ORDERS_BY_NO, order_nos=order_nos))
         orders = {row.order_no: order_of(row) for row in rows}
         return [orders.get(order_no) or OrderNotFound() for order_no in order_nos]
