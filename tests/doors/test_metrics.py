@@ -140,7 +140,8 @@ async def test_a_purchase_and_its_delivery_are_counted(client, stage, prometheus
     assert more("delivery_attempts_total", outcome="acknowledged") == 1
     assert more("delivery_attempts_total") == 1
     assert more("call_seconds_count", counterpart="endpoint", outcome="2xx") == 1
-    assert more("group_commit_items_sum") == 4  # two requests to open, two verdicts
+    # Two requests to open, two verdicts, what came of the delivery.
+    assert more("group_commit_items_sum") == 5
     # The backlog of that scrape was read before the counters.
     assert (await prometheus.scrape())("deliveries_waiting", endpoint=ENDPOINT) == 0
 

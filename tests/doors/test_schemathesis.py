@@ -23,7 +23,7 @@ max-failures = 20
 Authorization = "Bearer $key"
 
 [generation]
-max-examples = 70
+max-examples = 40
 database = "none"
 
 [phases.stateful.generation]

@@ -19,7 +19,7 @@ from tests.stage import Client
 
 LAST_SECOND, LEAVES, NEVER_BEGINS = "pays in the last second", "leaves", "never begins"
 # What the buyers do, in turn: pay so many seconds after ordering, or something else.
-BUYERS = (8, 25, LEAVES, 40, 70, LAST_SECOND, 110, 200, NEVER_BEGINS, 500, 1100, LAST_SECOND) * 3
+BUYERS = (8, 25, LEAVES, 40, 70, LAST_SECOND, 110, 200, NEVER_BEGINS, 500, 1100, LAST_SECOND) * 2
 BETWEEN_ORDERS = 3600 / len(BUYERS)
 # How many seconds late the worker comes at most; a real one looks every second.
 POLL = 10

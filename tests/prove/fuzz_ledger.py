@@ -1,7 +1,6 @@
 """What a provider's word must fit into: the ledger can record every verdict, whatever it says."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, Table
@@ -62,8 +61,7 @@ def record(verdict: Verdict, account: str) -> None:
 def _order(verdict: Verdict, account: str) -> Order:
     """Return the order that the verdict is about, in the bounds that an order has."""
     named, product, amount = verdict.order_no or "", verdict.product or "", verdict.amount
-    return replace(
-        ORDER,
+    return ORDER._replace(
         order_no=named if fits(named) else ORDER.order_no,
         kind=verdict.kind,
         environment=verdict.environment,
@@ -95,7 +93,7 @@ def _bind_row(table: Table, row: Mapping[str, Any]) -> None:
     for name, value in row.items():
         kind = table.c[name].type
         if isinstance(kind, Id):
-            kind.process_bind_param(value, _MYSQL)
+            kind.dialect_impl(_MYSQL).bind_processor(_MYSQL)(value)
         elif isinstance(kind, Integer) and value is not None:
             bits = 63 if isinstance(kind, BigInteger) else 31
             assert -(1 << bits) <= value < 1 << bits, (
