@@ -120,6 +120,11 @@ def _usual(given: argparse.Namespace) -> list[str]:
     return ["single", "payplat"] if given.rate else ["bare", "raw", "payplat"]
 
 
+def _title(given: argparse.Namespace) -> str:
+    where = " on SQLite" if given.sqlite else ""
+    return f"A paid callback{where}" + (", by processes" if given.processes > 1 else "")
+
+
 @contextmanager
 def _scene(given: argparse.Namespace, ground: Ground, key: rsa.RSAPrivateKey) -> Iterator[Scenario]:
     """Yield the contest of paying pending orders by signed notices."""
@@ -127,7 +132,7 @@ def _scene(given: argparse.Namespace, ground: Ground, key: rsa.RSAPrivateKey) ->
     one, many = serving(1), serving(given.processes)
     names = ("bare", "raw", "core", "single", "payplat", *peers.NEEDS)
     yield Scenario(
-        title="A paid callback" + (" on SQLite" if given.sqlite else ""),
+        title=_title(given),
         requests=payments(sales, key),
         status=200,
         body=ANSWER,

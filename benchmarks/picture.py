@@ -14,7 +14,6 @@ from pathlib import Path
 # The figure that is drawn: processor time of the server's processes for a request, in milliseconds.
 _FIGURE = "CPU ms"
 _WIDTH, _LABEL, _BAR, _ROW, _HEAD, _GAP = 720, 130, 500, 24, 34, 18
-_OURS = ("payplat", "2 serving")
 _STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2933 } .title { font-weight: 600; font-size: 14px }
 .bar { fill: #9aa5b1 } .ours { fill: #0967d2 } .value { fill: #52606d }
@@ -42,7 +41,7 @@ class Panel:
         for number, (name, value) in enumerate(self.values.items()):
             y = top + _HEAD + _ROW * number
             width = max(1.0, _BAR * value / most)
-            kind = "ours" if name in _OURS else "bar"
+            kind = "ours" if name == "payplat" or name.endswith(" serving") else "bar"
             yield f'<text x="{_LABEL - 10}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
             yield f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{width:.1f}" height="18" rx="2"/>'
             yield f'<text class="value" x="{_LABEL + width + 8:.1f}" y="{y + 13}">{value:.2f} ms</text>'
