@@ -23,7 +23,7 @@ max-failures = 20
 Authorization = "Bearer $key"
 
 [generation]
-max-examples = 40
+max-examples = 60
 database = "none"
 
 [phases.stateful.generation]
