@@ -1,6 +1,6 @@
 """The schema's versions: bring a database to the newest one, and tell whether it is there.
 
-Alembic takes a third of the time that a process needs to start, and most find nothing to do: it is imported when needed.
+Alembic takes an eighth of what a process needs to start, and most find nothing to do: it is imported when needed.
 """
 
 from collections.abc import Sequence
