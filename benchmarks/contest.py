@@ -150,7 +150,7 @@ def _compare(ground: Ground, scenario: Scenario, given: argparse.Namespace) -> N
                 _tell(number, contestant, load, run)
     version = ground.mariadb and str(ground.mariadb.execute("SELECT version()")[0][0])
     told = f"{given.orders} requests a run, {given.rounds} rounds, {given.connections} connections"
-    _print(f"\n{told}; medians\n", *surroundings(version))
+    show(f"\n{told}; medians\n", *surroundings(version))
     for rate, results in runs.items():
         _report(scenario, rate, {c.name: results[c.name] for c in contestants}, asides)
         if given.results:
@@ -238,13 +238,13 @@ def _report(
     results: Mapping[str, Sequence[Run]],
     asides: Mapping[str, Sequence[float]],
 ) -> None:
-    _print("", *([f"At {rate:.0f} requests/s:", ""] if rate else []), *table(results))
+    show("", *([f"At {rate:.0f} requests/s:", ""] if rate else []), *table(results))
     medians = {name: medians_of(runs) for name, runs in results.items()}
     for name, costs in asides.items():
         medians[name] = {"CPU ms": median(costs)}
-        _print("", f"{name}: {median(costs):.3f} ms CPU ({min(costs):.3f}..{max(costs):.3f})")
+        show("", f"{name}: {median(costs):.3f} ms CPU ({min(costs):.3f}..{max(costs):.3f})")
     judged = [line for goal in scenario.goals if goal.rate == rate for line in goal.judge(medians)]
-    _print("", *judged)
+    show("", *judged)
 
 
 def _append(
@@ -257,6 +257,7 @@ def _append(
             lines.write(json.dumps(told) + "\n")
 
 
-def _print(*lines: str) -> None:
+def show(*lines: str) -> None:
+    """Print lines of the result."""
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

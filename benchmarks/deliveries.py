@@ -23,10 +23,11 @@ from statistics import median
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
+from benchmarks.contest import say, show
 from benchmarks.ground import ROOT, Ground, Void, lay_ground
 from benchmarks.meters import Meters, Reading
 from benchmarks.old_orders import seed
-from benchmarks.report import surroundings
+from benchmarks.report import line, surroundings
 from benchmarks.servers import make_room
 from payplat import seam
 from tests.mariadb import start_mariadb
@@ -109,13 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True)
         mariadb = start_mariadb(folder, durable=True)
         if mariadb is None:
-            _say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
+            say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
             return 3
         try:
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             return _compare(lay_ground(folder.parent, mariadb, key), given)
         except Void as reason:
-            _say(f"void: {reason}")
+            say(f"void: {reason}")
             return 1
         finally:
             mariadb.stop()
@@ -142,10 +143,10 @@ def _compare(ground: Ground, given: argparse.Namespace) -> int:
             run = _measure(ground, name, checkouts[name].resolve(), given.backlog)
             results[name].append(run)
             rate, cost = run.figures["rows/s"], run.figures["CPU ms"]
-            _say(f"round {number + 1}: {name}: {rate:.0f} rows/s, {cost:.3f} ms CPU")
+            say(f"round {number + 1}: {name}: {rate:.0f} rows/s, {cost:.3f} ms CPU")
     version = str(ground.mariadb.execute("SELECT version()")[0][0])
     told = f"{given.backlog} deliveries a run, {given.rounds} rounds; medians"
-    _print(told, "", *surroundings(version), "", *_table(results))
+    show(told, "", *surroundings(version), "", *_table(results))
     return 0
 
 
@@ -277,11 +278,11 @@ def _table(results: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     medians = {name: _medians(runs) for name, runs in results.items()}
     columns = list(next(iter(medians.values())))
     base = medians.get("one by one")
-    yield _line(["relay", *columns, *(["rows/s / one by one"] if base else [])])
-    yield _line(["---"] * (len(columns) + 1 + bool(base)))
+    yield line(["relay", *columns, *(["rows/s / one by one"] if base else [])])
+    yield line(["---"] * (len(columns) + 1 + bool(base)))
     for name, row in medians.items():
         ratio = [f"{row['rows/s'] / base['rows/s']:.2f}"] if base else []
-        yield _line([name, *(f"{value:.{_places(value)}f}" for value in row.values()), *ratio])
+        yield line([name, *(f"{value:.{_places(value)}f}" for value in row.values()), *ratio])
 
 
 def _medians(runs: Sequence[Run]) -> dict[str, float]:
@@ -291,19 +292,6 @@ def _medians(runs: Sequence[Run]) -> dict[str, float]:
 
 def _places(value: float) -> int:
     return 0 if value >= 100 else 3
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def _print(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Connection, create_engine, insert, make_url, text
 
 from benchmarks.callback import ANSWER, contestant, payments
-from benchmarks.contest import WARM_UP, Load, drive
+from benchmarks.contest import WARM_UP, Load, drive, say, show
 from benchmarks.ground import ROOT, Ground, Void, lay_ground
 from benchmarks.load import SEPARATOR
 from benchmarks.notices import make_sales, order_rows
 from benchmarks.old_orders import seed
-from benchmarks.report import Run, surroundings
+from benchmarks.report import Run, line, surroundings
 from benchmarks.servers import make_room
 from payplat.models import Base
 from tests.mariadb import MariaDB, start_mariadb
@@ -85,13 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True)
         mariadb = start_mariadb(folder, durable=True)
         if mariadb is None:
-            _say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
+            say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
             return 3
         try:
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             return _compare(lay_ground(folder.parent, mariadb, key), key, given)
         except Void as reason:
-            _say(f"void: {reason}")
+            say(f"void: {reason}")
             return 1
         finally:
             mariadb.stop()
@@ -117,14 +117,14 @@ def _compare(ground: Ground, key: rsa.RSAPrivateKey, given: argparse.Namespace) 
                     run = _measure(ground, key, books, name, given)
                     books.runs[name].append(run)
                     told = ", ".join(f"{run.figures[what]:.3f} {what}" for what in _COLUMNS[:2])
-                    _say(f"round {number + 1}: {books.old} old, {name}: {told}")
+                    say(f"round {number + 1}: {books.old} old, {name}: {told}")
         for books in shelf:
             _check_all(books)
         version = str(ground.mariadb.execute("SELECT version()")[0][0])
         told = (
             f"{given.orders} payments a run, {given.rounds} rounds, {given.connections} connections"
         )
-        _print(f"{told}; medians", "", *surroundings(version), *_table(shelf))
+        show(f"{told}; medians", "", *surroundings(version), *_table(shelf))
     return 0
 
 
@@ -141,7 +141,7 @@ def _fill(ground: Ground, stack: ExitStack, old: int) -> Books:
     ground.mariadb.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
     seed(books.url, old)
     ground.mariadb.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
-    _say(f"{old} old orders, {books.mebibytes} MiB, in {time.monotonic() - began:.0f} s")
+    say(f"{old} old orders, {books.mebibytes} MiB, in {time.monotonic() - began:.0f} s")
     return books
 
 
@@ -208,26 +208,13 @@ def _table(shelf: Sequence[Books]) -> Iterator[str]:
     pool = _MEASURING >> 20
     yield f"buffer pool {pool} MiB; MiB of each database: {[books.mebibytes for books in shelf]}"
     yield ""
-    yield _line(["server", "old orders", "CPU + db CPU ms", f"/ {shelf[0].old} old", *_COLUMNS])
-    yield _line(["---"] * (4 + len(_COLUMNS)))
+    yield line(["server", "old orders", "CPU + db CPU ms", f"/ {shelf[0].old} old", *_COLUMNS])
+    yield line(["---"] * (4 + len(_COLUMNS)))
     for name in _SERVERS:
         for books in shelf:
             total = books.total(name)
             told = [str(books.old), f"{total:.3f}", f"{total / shelf[0].total(name):.2f}"]
-            yield _line([name, *told, *(f"{books.cost(name, column):.3f}" for column in _COLUMNS)])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def _print(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
+            yield line([name, *told, *(f"{books.cost(name, column):.3f}" for column in _COLUMNS)])
 
 
 if __name__ == "__main__":

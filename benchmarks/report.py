@@ -96,14 +96,14 @@ def table(results: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     columns = list(next(iter(medians.values())))
     bases = [base for base in _BASES if base in medians]
     header = ["server", columns[0], "range", *(f"/ {base}" for base in bases), *columns[1:]]
-    yield _line(header)
-    yield _line(["---"] * len(header))
+    yield line(header)
+    yield line(["---"] * len(header))
     for name, row in medians.items():
         costs = [run.figures["CPU ms"] for run in results[name]]
         ratios = [f"{row['CPU ms'] / medians[base]['CPU ms']:.2f}" for base in bases]
         told = [f"{row[column]:.{_PLACES.get(column, 3)}f}" for column in columns]
         spread = f"{min(costs):.3f}..{max(costs):.3f}"
-        yield _line([name, told[0], spread, *ratios, *told[1:]])
+        yield line([name, told[0], spread, *ratios, *told[1:]])
 
 
 def surroundings(mariadb_version: str | None) -> Iterator[str]:
@@ -125,7 +125,8 @@ def medians_of(runs: Sequence[Run]) -> dict[str, float]:
     return {name: median(row[name] for row in figures) for name in figures[0]}
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """Return cells as a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

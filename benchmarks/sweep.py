@@ -24,12 +24,13 @@ from statistics import median
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Connection, NullPool, create_engine, insert, make_url, text
 
+from benchmarks.contest import say, show
 from benchmarks.fixed import APP_ID, SELLER_ID
 from benchmarks.ground import ROOT, Ground, Void, lay_ground
 from benchmarks.meters import Meters, Reading
 from benchmarks.notices import make_sales, order_rows
 from benchmarks.old_orders import seed
-from benchmarks.report import surroundings
+from benchmarks.report import line, surroundings
 from payplat.database import Database
 from payplat.lanes import LEASE
 from payplat.models import Base
@@ -115,14 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True)
         mariadb = start_mariadb(folder, durable=True)
         if mariadb is None:
-            _say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
+            say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
             return 3
         mariadb.execute("SET GLOBAL innodb_buffer_pool_size = %s", 1 << 30)
         try:
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             return _compare(lay_ground(folder.parent, mariadb, key), given)
         except Void as reason:
-            _say(f"void: {reason}")
+            say(f"void: {reason}")
             return 1
         finally:
             mariadb.stop()
@@ -142,9 +143,9 @@ def _compare(ground: Ground, given: argparse.Namespace) -> int:
         for number in range(given.rounds):
             for books in shelf:
                 asyncio.run(_pass_all(ground, books, given.due))
-                _say(f"round {number + 1}: {books.old} old orders")
+                say(f"round {number + 1}: {books.old} old orders")
         version = str(ground.mariadb.execute("SELECT version()")[0][0])
-        _print(f"{given.rounds} rounds; medians", "", *surroundings(version), "", *_table(shelf))
+        show(f"{given.rounds} rounds; medians", "", *surroundings(version), "", *_table(shelf))
     return 0
 
 
@@ -158,7 +159,7 @@ def _fill(ground: Ground, stack: ExitStack, old: int) -> Books:
     ground.mariadb.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
     seed(books.url, old, ("orders", "payments", "events", "deliveries"))
     ground.mariadb.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
-    _say(f"{old} old orders")
+    say(f"{old} old orders")
     return books
 
 
@@ -233,12 +234,12 @@ async def _measured(ground: Ground, run: Callable[[], Awaitable[object]]) -> Rea
 
 def _table(shelf: Sequence[Books]) -> Iterator[str]:
     columns = ("CPU ms", "db CPU ms", "statements", "rows read", "fsyncs")
-    yield _line(["pass", "old orders", *columns])
-    yield _line(["---"] * (2 + len(columns)))
+    yield line(["pass", "old orders", *columns])
+    yield line(["---"] * (2 + len(columns)))
     for name in shelf[0].readings:
         for books in shelf:
             told = [_figures(reading) for reading in books.readings[name]]
-            yield _line(
+            yield line(
                 [name, str(books.old), *(f"{median(each):.0f}" for each in zip(*told, strict=True))]
             )
 
@@ -247,19 +248,6 @@ def _figures(reading: Reading) -> tuple[float, ...]:
     cpu, counters = reading.cpu, reading.counters
     told = (counters[name] for name in ("Questions", "Rows_read", "Innodb_data_fsyncs"))
     return (cpu["us"] * 1000, cpu["database"] * 1000, *told)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def _print(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
