@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -20,14 +21,22 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from payplat import reconcile
 from payplat.database import Database
 from payplat.demo.stage import Companies, OurKeys, Stage, set_stage
+from payplat.group_commit import GroupCommit
 from payplat.simulators.alipay.server import AlipaySimulator
 from payplat.simulators.apple.server import AppleSimulator
 from payplat.simulators.google.server import GoogleSimulator
-from tests.mariadb import MariaDB, private_mariadb
+from tests.mariadb import MariaDB, private_mariadb, roomy_memory
 from tests.migrated import migrated
 from tests.stage import Client
 
 REQUIRED = set(filter(None, os.environ.get("PAYPLAT_REQUIRE", "").split(",")))
+
+# All files of the tests lie in memory where there is room: a disk under many small databases stops for seconds at times.
+if memory := roomy_memory():
+    tempfile.tempdir = os.environ["TMPDIR"] = str(memory)
+# So does a machine under three tests at once. Tests of these limits name their own.
+Database.__init__.__kwdefaults__["deadline"] = 30.0
+GroupCommit.__init__.__kwdefaults__["patience"] = 30.0
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ class MariaDB:
 @contextlib.contextmanager
 def private_mariadb() -> Iterator[MariaDB | None]:
     """A server for the length of the block, in memory where there is room: a new table waits for the disk ten times."""
-    with kept_folder(_roomy_memory()) as folder:
+    with kept_folder(roomy_memory()) as folder:
         server = start_mariadb(folder)
         try:
             yield server
@@ -160,10 +160,12 @@ def kept_folder(parent: Path | None) -> Iterator[Path]:
         keeper.communicate()
 
 
-def _roomy_memory() -> Path | None:
-    """Where files are kept in memory, if a few servers of 200 MB find room there."""
+def roomy_memory() -> Path | None:
+    """Where files are kept in memory, if a few servers of 200 MB and programs find room there."""
     memory = Path("/dev/shm")
-    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30 else None
+    if not memory.is_dir() or os.statvfs(memory).f_flag & os.ST_NOEXEC:
+        return None
+    return memory if shutil.disk_usage(memory).free > 4 << 30 else None
 
 
 def _wait(server: MariaDB) -> None:

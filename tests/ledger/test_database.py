@@ -53,11 +53,13 @@ async def test_mariadb_sessions(ledger):
 
 
 @on_sqlite
-async def test_sqlite_connections(ledger):
+async def test_sqlite_connections(ledger_url):
     """Every connection writes ahead, syncs in full, waits for locks and checks its keys."""
+    database = Database(ledger_url, deadline=4.5)
     names = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 3600, "foreign_keys": 1}
     for name, value in names.items():
-        assert await ask(ledger.database, f"PRAGMA {name}") == value
+        assert await ask(database, f"PRAGMA {name}") == value
+    await database.close()
 
 
 @on_sqlite
@@ -289,7 +291,7 @@ async def test_a_connection_that_was_closed_at_work(ledger, ledger_url, mariadb)
 
 
 _SLEEPING = (
-    "SELECT id FROM information_schema.processlist WHERE db = %s AND info LIKE 'SELECT SLEEP%%'"
+    "SELECT id FROM information_schema.processlist WHERE db = %s AND info = 'SELECT SLEEP(4)'"
 )
 
 
