@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     if given.processes == 1:
         make_room()
-    return hold(partial(_scene, given), given, sqlite=given.sqlite)
+    return hold(partial(_scene, given), given)
 
 
 def contestant(name: str) -> Contestant:
@@ -104,8 +104,7 @@ def serving(processes: int) -> Contestant:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    made = parser("callback", __doc__, ())
-    made.add_argument("--sqlite", action="store_true", help="in a file, without a database server")
+    made = parser("callback", __doc__)
     made.add_argument("--processes", type=int, default=1, help="so many serve beside one")
     given = made.parse_args(arguments)
     given.servers = given.servers or _usual(given)

@@ -66,13 +66,14 @@ class Load:
 Scene = Callable[[Ground, rsa.RSAPrivateKey], AbstractContextManager[Scenario]]
 
 
-def parser(name: str, description: str | None, servers: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the arguments that all contests have; ``servers`` are those that run by default."""
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the arguments that all contests have."""
     made = argparse.ArgumentParser(prog=f"benchmarks.{name}", description=description)
     made.add_argument("--orders", type=int, default=5000, help="how many are measured in a run")
     made.add_argument("--connections", type=int, default=64, help="how many send at once")
     made.add_argument("--rounds", type=int, default=3, help="how often each server runs")
-    made.add_argument("--servers", nargs="+", default=list(servers), help="which ones run")
+    made.add_argument("--servers", nargs="+", default=[], help="which ones run")
+    made.add_argument("--sqlite", action="store_true", help="in a file, without a database server")
     made.add_argument(
         "--against", type=Path, nargs="*", default=[], help="other checkouts of payplat"
     )
@@ -83,7 +84,7 @@ def parser(name: str, description: str | None, servers: Sequence[str]) -> argpar
     return made
 
 
-def hold(scene: Scene, given: argparse.Namespace, *, sqlite: bool = False) -> int:
+def hold(scene: Scene, given: argparse.Namespace) -> int:
     """Measure and print; the exit code is 1 when a run was void and 3 when the machine has no MariaDB.
 
     ``scene`` is entered with the ground and with Alipay's private key.
@@ -92,8 +93,8 @@ def hold(scene: Scene, given: argparse.Namespace, *, sqlite: bool = False) -> in
         # start_mariadb opens its folder and two above it to the server's account.
         folder = Path(name) / "files" / "mariadb"
         folder.mkdir(parents=True)
-        mariadb = None if sqlite else start_mariadb(folder, durable=True)
-        if mariadb is None and not sqlite:
+        mariadb = None if given.sqlite else start_mariadb(folder, durable=True)
+        if mariadb is None and not given.sqlite:
             say("mariadbd not found: apt-get install mariadb-server-core mariadb-client-core")
             return 3
         try:
@@ -159,7 +160,7 @@ def _compare(ground: Ground, scenario: Scenario, given: argparse.Namespace) -> N
 
 def _chosen(scenario: Scenario, given: argparse.Namespace) -> list[Contestant]:
     known = {contestant.name: contestant for contestant in scenario.contestants}
-    chosen = [known[name] for name in given.servers]
+    chosen = [known[name] for name in given.servers or known]
     return chosen + [Contestant(path.name, checkout=path.resolve()) for path in given.against]
 
 

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.growth`` starts a private MariaDB that syncs every commit, and makes a database for each number of
 old orders: all of them paid and delivered, with the rows that they leave behind. In each round, in each database, each
-server pays new orders. The buffer pool holds a gibibyte, the largest database many times that. A run after which its
-database does not hold exactly the payments that were answered with ``success`` is void, and ends the benchmark.
+server pays new orders; all of it with each size of the buffer pool. A run after which its database does not hold exactly
+the payments that were answered with ``success`` is void, and ends the benchmark.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy import Connection, create_engine, insert, make_url, text
+from sqlalchemy import Connection, create_engine, insert, inspect, make_url, text
 
 from benchmarks.callback import ANSWER, contestant, payments
 from benchmarks.contest import WARM_UP, Load, drive, say, show
@@ -32,7 +33,7 @@ from benchmarks.servers import make_room
 from payplat.models import Base
 from tests.mariadb import MariaDB, start_mariadb
 
-_SEEDING, _MEASURING = 4 << 30, 1 << 30  # bytes of buffer pool
+_SEEDING = 4  # GiB of buffer pool
 _SERVERS = ("raw", "payplat")
 _COLUMNS = ("CPU ms", "db CPU ms", "req/s", "p50 ms", "p99 ms", "stmts/req", "fsyncs/req")
 _NUMBERED = ("evidence", "deliveries", "timeline")
@@ -54,7 +55,7 @@ class Books:
     url: str
     old: int
     new: int = 0
-    runs: dict[str, list[Run]] = field(default_factory=lambda: {name: [] for name in _SERVERS})
+    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def mebibytes(self) -> int:
@@ -66,6 +67,16 @@ class Books:
     def connect(self) -> Connection:
         """Return a connection that nobody pools."""
         return create_engine(make_url(self.url).set(drivername="mysql+pymysql")).connect()
+
+    def warm(self) -> None:
+        """Read every index once: a server that has been up for long has in memory what finds room there."""
+        with self.connect() as connection:
+            for table in Base.metadata.sorted_tables:
+                for index in inspect(connection).get_indexes(table.name):
+                    name = index["name"]
+                    connection.scalar(
+                        text(f"SELECT count(*) FROM {table.name} FORCE INDEX ({name})")  # noqa: S608
+                    )
 
     def cost(self, server: str, column: str) -> float:
         """Return the median over a server's runs."""
@@ -103,29 +114,48 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--orders", type=int, default=4000, help="how many a run pays")
     parser.add_argument("--connections", type=int, default=64, help="how many post at once")
     parser.add_argument("--rounds", type=int, default=3, help="how often each server runs")
+    parser.add_argument(
+        "--pools", type=int, nargs="+", default=[1, 12], help="GiB that the buffer pool holds"
+    )
     return parser.parse_args(arguments)
 
 
 def _compare(ground: Ground, key: rsa.RSAPrivateKey, given: argparse.Namespace) -> int:
     with ExitStack() as stack:
         shelf = [_fill(ground, stack, old) for old in given.old]
-        _resize(ground.mariadb, _MEASURING)
         _settle_down(ground.mariadb)
-        for number in range(given.rounds):
-            for books in shelf:
-                for name in _SERVERS[:: 1 if number % 2 else -1]:
-                    run = _measure(ground, key, books, name, given)
-                    books.runs[name].append(run)
-                    told = ", ".join(f"{run.figures[what]:.3f} {what}" for what in _COLUMNS[:2])
-                    say(f"round {number + 1}: {books.old} old, {name}: {told}")
+        tables = [line for pool in given.pools for line in _play(ground, key, shelf, pool, given)]
         for books in shelf:
             _check_all(books)
         version = str(ground.mariadb.execute("SELECT version()")[0][0])
         told = (
             f"{given.orders} payments a run, {given.rounds} rounds, {given.connections} connections"
         )
-        show(f"{told}; medians", "", *surroundings(version), *_table(shelf))
+        sizes = f"MiB of each database: {[books.mebibytes for books in shelf]}"
+        show(f"{told}; medians", "", *surroundings(version), sizes, *tables)
     return 0
+
+
+def _play(
+    ground: Ground,
+    key: rsa.RSAPrivateKey,
+    shelf: Sequence[Books],
+    pool: int,
+    given: argparse.Namespace,
+) -> list[str]:
+    """Let all servers pay with that size of the buffer pool; return the table."""
+    _resize(ground.mariadb, pool)
+    for books in shelf:
+        books.runs.clear()
+        books.warm()
+    for number in range(given.rounds):
+        for books in shelf:
+            for name in _SERVERS[:: 1 if number % 2 else -1]:
+                run = _measure(ground, key, books, name, given)
+                books.runs[name].append(run)
+                told = ", ".join(f"{run.figures[what]:.3f} {what}" for what in _COLUMNS[:2])
+                say(f"{pool} GiB, round {number + 1}: {books.old} old, {name}: {told}")
+    return ["", f"buffer pool {pool} GiB", "", *_table(shelf)]
 
 
 def _fill(ground: Ground, stack: ExitStack, old: int) -> Books:
@@ -146,8 +176,9 @@ def _fill(ground: Ground, stack: ExitStack, old: int) -> Books:
 
 
 def _resize(mariadb: MariaDB, pool: int) -> None:
-    mariadb.execute("SET GLOBAL innodb_buffer_pool_size = %s", pool)
-    while int(mariadb.execute("SELECT @@innodb_buffer_pool_size")[0][0]) != pool:
+    """Let the buffer pool hold so many GiB."""
+    mariadb.execute("SET GLOBAL innodb_buffer_pool_size = %s", pool << 30)
+    while int(mariadb.execute("SELECT @@innodb_buffer_pool_size")[0][0]) != pool << 30:
         time.sleep(0.5)
 
 
@@ -205,9 +236,6 @@ def _check_all(books: Books) -> None:
 
 
 def _table(shelf: Sequence[Books]) -> Iterator[str]:
-    pool = _MEASURING >> 20
-    yield f"buffer pool {pool} MiB; MiB of each database: {[books.mebibytes for books in shelf]}"
-    yield ""
     yield line(["server", "old orders", "CPU + db CPU ms", f"/ {shelf[0].old} old", *_COLUMNS])
     yield line(["---"] * (4 + len(_COLUMNS)))
     for name in _SERVERS:

@@ -1,10 +1,11 @@
 """What the periodic jobs cost against the size of the table: asking about due orders, and looking for untold ones.
 
 ``python -m benchmarks.sweep`` starts a private MariaDB that syncs every commit, and makes a database for each number of
-old orders, all paid and delivered. In each round, in each database, this process makes four passes: it asks a provider
-that answers at once about the pending orders that are due, looks for due ones a hundred times where there are none, and
-runs the sweep for paid orders without their event at the start of the table and in its middle. A pass that asks about
-other orders, or mends what is whole, is void and ends the benchmark.
+old orders, all paid and delivered. In each round, in each database, this process makes five passes: it asks a provider
+that answers at once about the pending orders that are due, does so by hand-written code, one after the other, looks for
+due ones a hundred times where there are none, and runs the sweep for paid orders without their event at the start of the
+table and in its middle. A pass that does not ask about each due order once and tell so in its timeline, or mends what is
+whole, is void and ends the benchmark.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from benchmarks.ground import ROOT, Ground, Void, lay_ground
 from benchmarks.meters import Meters, Reading
 from benchmarks.notices import make_sales, order_rows
 from benchmarks.old_orders import seed
+from benchmarks.raw_sweep import sweep as raw_sweep
 from benchmarks.report import line, surroundings
 from payplat.database import Database
 from payplat.lanes import LEASE
@@ -64,8 +66,13 @@ class Asked(Provider):
 
     async def verify(self, order: Order, evidence: Evidence) -> Verdict:
         """Say that it is not paid."""
-        self.asked[order.order_no] += 1
+        await self.ask(order.order_no)
         return self.without_evidence(order, evidence)
+
+    async def ask(self, order_no: str) -> str:
+        """Count a question, and answer it for who asks by hand."""
+        self.asked[order_no] += 1
+        return "unpaid"
 
     async def close(self, order: Order) -> None:
         """Nobody's time is over here."""
@@ -105,6 +112,12 @@ class Books:
         """Return how much old business there is."""
         with self.connect() as connection:
             return {what: int(connection.scalar(text(q)) or 0) for what, q in _COUNTS.items()}
+
+    def questions(self) -> int:
+        """Return how many questions the timelines tell of."""
+        told = text("SELECT count(*) FROM timeline WHERE what = 'queried'")
+        with self.connect() as connection:
+            return int(connection.scalar(told) or 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,19 +183,25 @@ async def _pass_all(ground: Ground, books: Books, due: int) -> None:
     orders = Orders(database, _TERMS)
     checker = Reconciler(database, orders, {"alipay": provider}, Backoff(15), lambda: None)
     sweep = UntoldOrders(database, _TERMS)
-    passes: dict[str, tuple[int, Callable[[], Awaitable[object]]]] = {
-        f"{due} due orders": (due, partial(_check_due, database, checker)),
-        f"{_LOOKS} looks, none due": (_LOOKS, partial(_look, database)),
-        "untold orders, from the start": (1, partial(sweep.run, "")),
-        "untold orders, from the middle": (1, partial(sweep.run, middle)),
+    questions: dict[str, Callable[[], Awaitable[object]]] = {
+        f"{due} due orders": partial(_check_due, database, checker),
+        f"{due} due orders, by hand": partial(raw_sweep, books.url, provider.ask),
+    }
+    looks: dict[str, Callable[[], Awaitable[object]]] = {
+        f"{_LOOKS} looks, none due": partial(_look, database),
+        "untold orders, from the start": partial(sweep.run, ""),
+        "untold orders, from the middle": partial(sweep.run, middle),
     }
     try:
         await sweep.run("")  # connections are open, statements compiled
-        expected = _make_due(ground, books, due)
-        for name, (_, run) in passes.items():
+        for name, run in questions.items():
+            expected, told = _make_due(ground, books, due), books.questions()
+            provider.asked.clear()
             books.readings.setdefault(name, []).append(await _measured(ground, run))
-        if provider.asked != expected:
-            raise Void(f"{provider.asked.total()} questions about {due} due orders")
+            if provider.asked != expected or books.questions() - told != due:
+                raise Void(f"{provider.asked.total()} questions about {due} due orders")
+        for name, run in looks.items():
+            books.readings.setdefault(name, []).append(await _measured(ground, run))
         if books.count() != before:
             raise Void(f"{books.count()} instead of {before}")
     finally:

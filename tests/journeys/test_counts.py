@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -61,10 +62,10 @@ def overrides():
 
 
 @pytest.fixture(scope="module")
-def durable(request, tmp_path_factory):
-    """A MariaDB that syncs every commit to a disk; the other tests' server keeps its files in memory."""
+def durable(request):
+    """A MariaDB that syncs every commit to a disk; the other tests keep their files in memory, which nobody syncs."""
     request.getfixturevalue("mariadb")  # or says that there is none
-    with kept_folder(tmp_path_factory.getbasetemp()) as folder:
+    with kept_folder(Path("/var/tmp")) as folder:
         server = start_mariadb(folder, durable=True)
         if server.process is None:
             pytest.skip("a server that is not ours alone counts what others do too")
