@@ -12,7 +12,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from payplat import lanes
+from payplat.database import DEADLINE, Database
 from payplat.demo.stage import Stage
+from payplat.group_commit import GroupCommit
 from payplat.simulators.merchant import Merchant
 from tests.doors.google import Player
 from tests.proxy import CommitFault, Faults, Proxy
@@ -29,6 +31,13 @@ TROUBLES = {
     "black hole": Faults(black_hole=True),
     "slow drip": Faults(piece=1, latency=0.3),
 }
+
+
+@pytest.fixture(autouse=True)
+def _deadline(monkeypatch) -> None:
+    """Nobody waits for the database longer than in production."""
+    monkeypatch.setitem(Database.__init__.__kwdefaults__, "deadline", DEADLINE)
+    monkeypatch.setitem(GroupCommit.__init__.__kwdefaults__, "patience", DEADLINE)
 
 
 @dataclass
