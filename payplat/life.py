@@ -84,12 +84,16 @@ class Life:
         self._doors, self._works = doors, works
         self._ending: set[asyncio.Task[None]] = set()
         self._exposition: Exposition | None = None
+        self._signs: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def begin(self, settings: Settings) -> Platform:
-        """Begin the first shift; raises PayplatError."""
+        """Begin the first shift, and hear signals from here on; raises PayplatError."""
         _start_traces(settings.traces.collector)
         self.shift = await Shift.begin(settings, self._doors, works=self._works)
         _spare_the_collector()
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(sign, self._signs.put_nowait, sign)
         return self.shift.platform
 
     def expose(self, number: int = 0) -> None:
@@ -99,11 +103,11 @@ class Life:
             self._exposition = Exposition(platform, sockets)
 
     async def renewals(self, reread: Reread) -> AsyncIterator[Platform]:
-        """Yield the platform of each new shift, until the process is told to end.
+        """Yield the platform of each new shift, one for each SIGHUP, until SIGTERM or SIGINT.
 
         The shift before ends by itself meanwhile. Faults are logged, and change nothing.
         """
-        async for _ in _hangups():
+        while await self._signs.get() == signal.SIGHUP:
             try:
                 fresh = reread()
                 successor = await Shift.begin(fresh, self._doors, works=self._works)
@@ -194,13 +198,3 @@ async def work(settings: Settings, doors: Doors, reread: Reread) -> None:
             pass
     finally:
         await life.end()
-
-
-async def _hangups() -> AsyncIterator[None]:
-    """Yield at each SIGHUP, end with SIGTERM or SIGINT."""
-    signs: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(sign, signs.put_nowait, sign)
-    while await signs.get() == signal.SIGHUP:
-        yield
