@@ -13,15 +13,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiomysql
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest
 
+from benchmarks.raw_rows import connect
 from payplat.seam import new_id, new_token
 
-_SESSION = "SET time_zone='+00:00', sql_mode='TRADITIONAL', tx_isolation='READ-COMMITTED'"
 _LEASE = 30_000_000  # microseconds
 _NEXT = (
     "SELECT d.id, d.event_id, d.order_no, e.body FROM deliveries d JOIN events e USING (event_id)"
@@ -68,17 +67,7 @@ class Poster:
 
 async def one_by_one(poster: Poster, database_url: str) -> None:
     """Deliver what is due, one after the other, until the process is ended."""
-    parts = urlsplit(database_url)
-    connection = await aiomysql.connect(
-        host=parts.hostname,
-        port=parts.port,
-        user=parts.username,
-        password=parts.password or "",
-        db=parts.path[1:],
-        charset="utf8mb4",
-        init_command=_SESSION,
-        autocommit=True,
-    )
+    connection = await connect(database_url)
     async with connection.cursor() as cursor:
         while True:
             if not await _deliver_next(connection, cursor, poster):

@@ -42,18 +42,27 @@ def order_answer(order: Row) -> Row:
 
 async def make_pool(database_url: str) -> aiomysql.Pool:
     """Return connections to MariaDB; a gate in front of them must let requests through in their order."""
-    parts = urlsplit(database_url)
     return await aiomysql.create_pool(
-        host=parts.hostname,
-        port=parts.port,
-        user=parts.username,
-        password=parts.password or "",
-        db=parts.path[1:],
-        charset="utf8mb4",
-        init_command=_SESSION,
-        minsize=CONNECTIONS,
-        maxsize=CONNECTIONS,
+        **_session(database_url), minsize=CONNECTIONS, maxsize=CONNECTIONS
     )
+
+
+async def connect(database_url: str) -> aiomysql.Connection:
+    """Return one connection to MariaDB, on which each statement outside a transaction is one of its own."""
+    return await aiomysql.connect(**_session(database_url), autocommit=True)
+
+
+def _session(database_url: str) -> dict[str, Any]:
+    parts = urlsplit(database_url)
+    return {
+        "host": parts.hostname,
+        "port": parts.port,
+        "user": parts.username,
+        "password": parts.password or "",
+        "db": parts.path[1:],
+        "charset": "utf8mb4",
+        "init_command": _SESSION,
+    }
 
 
 def as_text(row: Row) -> Row:

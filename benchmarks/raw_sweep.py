@@ -6,13 +6,12 @@ It claims an order, asks, and records question and next check in one transaction
 import json
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 import aiomysql
 
+from benchmarks.raw_rows import connect
 from payplat.seam import new_token
 
-_SESSION = "SET time_zone='+00:00', sql_mode='TRADITIONAL', tx_isolation='READ-COMMITTED'"
 _SECOND = 1_000_000  # microseconds
 _NEXT = (
     "SELECT order_no, checks FROM orders WHERE channel = 'alipay' AND status = 'pending' AND next_check_at <= %s"
@@ -28,17 +27,7 @@ _ADD_LINE = "INSERT INTO timeline (order_no, at, what, actor, detail) VALUES (%s
 
 async def sweep(database_url: str, ask: Callable[[str], Awaitable[str]]) -> None:
     """Ask about every order that is due; ``ask`` gets an order's number and returns what came of it."""
-    parts = urlsplit(database_url)
-    connection = await aiomysql.connect(
-        host=parts.hostname,
-        port=parts.port,
-        user=parts.username,
-        password=parts.password or "",
-        db=parts.path[1:],
-        charset="utf8mb4",
-        init_command=_SESSION,
-        autocommit=True,
-    )
+    connection = await connect(database_url)
     try:
         async with connection.cursor() as cursor:
             while await _check_next(connection, cursor, ask):

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
-from payplat.database import Database, database_url, ping
+from payplat.database import DEADLINE, Database, database_url, ping
 from payplat.errors import DatabaseUnavailable
 from payplat.models import OrderRow
 from tests.ledger.build import on_mariadb, on_sqlite, paid
@@ -55,7 +55,7 @@ async def test_mariadb_sessions(ledger):
 @on_sqlite
 async def test_sqlite_connections(ledger_url):
     """Every connection writes ahead, syncs in full, waits for locks and checks its keys."""
-    database = Database(ledger_url, deadline=4.5)
+    database = Database(ledger_url, deadline=DEADLINE)
     names = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 3600, "foreign_keys": 1}
     for name, value in names.items():
         assert await ask(database, f"PRAGMA {name}") == value
